@@ -1,0 +1,89 @@
+"""Guardrail against model collapse: keep all real data, filter the rest, tag provenance, halt when the tail dies.
+
+Public names are loaded when first used, so that ``import collapse_guard`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collapse_guard.errors import (
+        AccumulationError,
+        CollapseGuardError,
+        CollapseHalt,
+        ContractError,
+        InputError,
+        ManifestError,
+        PolicyError,
+    )
+    from collapse_guard.gate import check
+    from collapse_guard.integrations.hf_datasets import GuardedDataset, tag
+    from collapse_guard.integrations.lightning import CollapseGuard
+    from collapse_guard.manifest import Manifest, load_manifest, write_manifest
+    from collapse_guard.policy import Policy, load_policy
+    from collapse_guard.records import Decision, Evidence, Finding, Origin
+    from collapse_guard.stats import ClassEvidence, TailEvidence
+
+_HOMES: Final[dict[str, str]] = {
+    "AccumulationError": "errors",
+    "ClassEvidence": "stats",
+    "CollapseGuard": "integrations.lightning",
+    "CollapseGuardError": "errors",
+    "CollapseHalt": "errors",
+    "ContractError": "errors",
+    "Decision": "records",
+    "Evidence": "records",
+    "Finding": "records",
+    "GuardedDataset": "integrations.hf_datasets",
+    "InputError": "errors",
+    "Manifest": "manifest",
+    "ManifestError": "errors",
+    "Origin": "records",
+    "Policy": "policy",
+    "PolicyError": "errors",
+    "TailEvidence": "stats",
+    "check": "gate",
+    "load_manifest": "manifest",
+    "load_policy": "policy",
+    "tag": "integrations.hf_datasets",
+    "write_manifest": "manifest",
+}
+
+__all__ = [
+    "AccumulationError",
+    "ClassEvidence",
+    "CollapseGuard",
+    "CollapseGuardError",
+    "CollapseHalt",
+    "ContractError",
+    "Decision",
+    "Evidence",
+    "Finding",
+    "GuardedDataset",
+    "InputError",
+    "Manifest",
+    "ManifestError",
+    "Origin",
+    "Policy",
+    "PolicyError",
+    "TailEvidence",
+    "check",
+    "load_manifest",
+    "load_policy",
+    "tag",
+    "write_manifest",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,245 @@
+"""Before training: what may enter? Tag -> filter -> keep all real rows -> cap the rest -> manifest."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collapse_guard.cells import CELL_MAPS, CellMap
+from collapse_guard.errors import AccumulationError, FilterError, ProvenanceError
+from collapse_guard.filters import KeepBestWithinCells, row_scores
+from collapse_guard.kernels import content_ids, id_hex, id_words
+from collapse_guard.manifest import FilterReceipt, Loss, Manifest, ParentLink, build_manifest
+from collapse_guard.manifest.header import CellReceipt
+from collapse_guard.manifest.index import index_of
+from collapse_guard.mixing import MixPlan, SyntheticPool, plan_mix
+from collapse_guard.records import (
+    DATE,
+    EVIDENCE,
+    GENERATION,
+    GENERATOR,
+    ID,
+    ORIGIN,
+    PROVENANCE_COLUMNS,
+    SCORE,
+    SOURCE,
+    UNKNOWN_DATE,
+    UNKNOWN_GENERATION,
+    Evidence,
+    Origin,
+)
+from collapse_guard.rules.accumulation import proven_loss
+
+if TYPE_CHECKING:
+    from collapse_guard.filters import Score
+    from collapse_guard.policy import Policy
+
+ARROW_TYPES: Final[dict[str, pa.DataType]] = {
+    ORIGIN: pa.uint8(),
+    EVIDENCE: pa.uint8(),
+    GENERATION: pa.uint8(),
+    SOURCE: pa.string(),
+    GENERATOR: pa.string(),
+    DATE: pa.uint16(),
+    ID: pa.binary(16),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """The provenance that a whole set of rows shares.
+
+    >>> Tag.of(origin="real", source="web").generation
+    0
+    """
+
+    origin: Origin
+    source: str
+    generator: str | None
+    generation: int
+    evidence: Evidence
+    date: int
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        origin: Origin | str,
+        source: str,
+        generator: str | None = None,
+        generation: int | None = None,
+        evidence: Evidence | str = Evidence.DECLARED,
+        date: dt.date | None = None,
+    ) -> Tag:
+        """Return a checked tag; raises ProvenanceError for a combination that cannot be."""
+        who, how = _member(Origin, origin, "origin"), _member(Evidence, evidence, "evidence")
+        depth = generation if generation is not None else (0 if who is Origin.REAL else UNKNOWN_GENERATION)
+        if not source:
+            raise ProvenanceError("source must be a name, got an empty one")
+        if not isinstance(depth, int) or not 0 <= depth <= UNKNOWN_GENERATION:
+            raise ProvenanceError(f"generation must be 0 to 254, or 255 for unknown, got {generation!r}")
+        if who is not Origin.UNKNOWN and how is Evidence.NONE:
+            raise ProvenanceError(f"origin {who.name.lower()} needs evidence; pass evidence='declared' or better")
+        if who is Origin.REAL and how is Evidence.STATISTICAL:
+            raise ProvenanceError("statistics alone cannot make a row real; pass origin='unknown'")
+        if who is Origin.REAL and (depth != 0 or generator is not None):
+            raise ProvenanceError(f"real rows have generation 0 and no generator, got {generation!r} and {generator!r}")
+        if who is Origin.SYNTHETIC and depth == 0:
+            raise ProvenanceError("synthetic rows have generation 1 or more: 1 + that of the data their model saw")
+        days = UNKNOWN_DATE if date is None else (date - dt.date(1970, 1, 1)).days
+        if not 0 <= days <= UNKNOWN_DATE:
+            raise ProvenanceError(f"date must lie in 1970-01-01 to 2149-06-05, got {date}")
+        return cls(who, source, generator, depth, how, days)
+
+
+def _member(kind: type[Origin] | type[Evidence], value: Origin | Evidence | str, name: str) -> Any:
+    if isinstance(value, str):
+        if value.upper() not in kind.__members__:
+            allowed = ", ".join(member.name.lower() for member in kind)
+            raise ProvenanceError(f"{name} must be one of {allowed}, got {value!r}")
+        return kind[value.upper()]
+    return kind(value)
+
+
+def provenance_columns(content: pa.Table, tag: Tag) -> pa.Table:
+    """Return the provenance columns of ``content`` (its columns without tags), in their order, shape (rows, 7)."""
+    n_rows = content.num_rows
+    values = {
+        ORIGIN: int(tag.origin),
+        EVIDENCE: int(tag.evidence),
+        GENERATION: tag.generation,
+        SOURCE: tag.source,
+        GENERATOR: tag.generator,
+        DATE: tag.date,
+    }
+    columns = {name: pa.repeat(pa.scalar(value, ARROW_TYPES[name]), n_rows) for name, value in values.items()}
+    columns[ID] = content_ids(content)
+    return pa.table({name: columns[name] for name in PROVENANCE_COLUMNS})
+
+
+def check_tags(rows: pa.Table, *, origin: Origin, what: str) -> None:
+    """Raise ProvenanceError unless every row of ``rows`` is tagged with ``origin``."""
+    column = rows.column(ORIGIN)
+    if column.null_count:
+        raise ProvenanceError(f"{what}: {column.null_count} of {len(column)} rows have a null origin; tag them first")
+    other = pc.sum(pc.not_equal(column, int(origin))).as_py() or 0
+    if other:
+        raise ProvenanceError(f"{what}: {other} of {len(column)} rows are not tagged {origin.name.lower()}; add them apart")
+
+
+@dataclass(frozen=True)
+class Curated:
+    """A training set as row numbers, and its manifest."""
+
+    plan: MixPlan
+    manifest: Manifest
+    receipts: tuple[FilterReceipt, ...]
+
+
+def curate(
+    real: pa.Table, synthetic: pa.Table, policy: Policy, *, name: str, parent: Manifest | None = None
+) -> Curated:
+    """Decide which rows train.
+
+    Args:
+        real: tagged real rows: provenance columns, and the cell column if the policy has coverage.
+        synthetic: tagged synthetic rows, with ``cg_score`` if the policy filters by quality.
+        name: name of the manifest.
+        parent: manifest of the generation before.
+
+    Raises AccumulationError if there is no real row, or if a real row of the parent is missing.
+    """
+    column = policy.coverage.cells.column if policy.coverage is not None else None
+    if real.num_rows == 0:
+        raise AccumulationError(_nothing_real(synthetic, column, parent))
+    keep, receipts = filter_synthetic(real, synthetic, policy)
+    plan = plan_mix(real.num_rows, _pool(synthetic, keep), policy)
+    columns = [*PROVENANCE_COLUMNS, *([column] if column is not None else [])]
+    parts = [real.select(columns), *([synthetic.select(columns).take(plan.chosen)] if plan.chosen.size else [])]
+    manifest = build_manifest(
+        pa.concat_tables(parts, promote_options="permissive"),
+        name=name,
+        generation=0 if parent is None else parent.header.generation + 1,
+        class_column=column,
+        parents=() if parent is None else (ParentLink(name=parent.header.name, digest=parent.digest),),
+        filters=receipts,
+        policy_digest=policy.digest,
+    )
+    if parent is not None:
+        loss = proven_loss(policy, parent, manifest)
+        if loss.n_rows > policy.accumulation.allow_loss:
+            text = f"{loss.describe()}; put them back (allowed: {policy.accumulation.allow_loss})"
+            raise AccumulationError(text)
+    return Curated(plan, manifest, receipts)
+
+
+def _nothing_real(synthetic: pa.Table, column: str | None, parent: Manifest | None) -> str:
+    """Return the message for a set without any real row: what there is instead, by source and class."""
+    if synthetic.num_rows == 0:
+        return "there is no row at all; add real rows first"
+    index = index_of(synthetic, class_column=column)
+    grouped = index.group_by(["source", "class"]).aggregate([([], "count_all")]).to_pylist()
+    groups = sorted(((g["source"], g["class"], g["count_all"]) for g in grouped), key=lambda g: (-g[2], str(g)))
+    ids = tuple(id_hex(row["id_hi"], row["id_lo"]) for row in index.slice(0, 10).to_pylist())
+    described = Loss(synthetic.num_rows, tuple(groups), ids).describe().replace("real row", "row").replace(" lost", "")
+    before = "" if parent is None else f"; the parent generation held {parent.n_origin_rows(Origin.REAL)} real rows"
+    return f"nothing but synthetic: {described}{before}; add the real rows, they are never replaced"
+
+
+def filter_synthetic(real: pa.Table, synthetic: pa.Table, policy: Policy) -> tuple[np.ndarray, tuple[FilterReceipt, ...]]:
+    """Return a keep mask of shape (synthetic rows,), and one receipt per source and generation."""
+    keep = np.ones(synthetic.num_rows, dtype=bool)
+    quality = policy.filters.quality
+    if quality is None or synthetic.num_rows == 0:
+        return keep, ()
+    if policy.coverage is None:
+        raise FilterError("filters.quality keeps a share of each cell; add a coverage section with cells to the policy")
+    cells = cell_map(real, policy)
+    receipts: list[FilterReceipt] = []
+    groups = synthetic.group_by([SOURCE, GENERATION]).aggregate([]).sort_by([(SOURCE, "ascending"), (GENERATION, "ascending")])
+    for group in groups.to_pylist():
+        same = pc.and_(pc.equal(synthetic.column(SOURCE), group[SOURCE]), pc.equal(synthetic.column(GENERATION), group[GENERATION]))
+        where = np.flatnonzero(same.to_numpy())
+        rows = synthetic.take(where).combine_chunks().to_batches()[0]
+        best = KeepBestWithinCells.fit(rows, cells=cells, score=SCORE, share=quality.keep_share)
+        verdicts = best(rows)
+        keep[where] = verdicts.column("keep").to_numpy(zero_copy_only=False)
+        kept = [CellReceipt(cell=c.cell, rows=c.n_rows, kept_rows=c.n_kept_rows) for c in best.receipt(rows, verdicts)]
+        label = f"{group[SOURCE]}, generation {group[GENERATION]}"
+        receipts.append(FilterReceipt(source=label, filter=best.spec.name, spec_id=best.spec.spec_id, cells=tuple(kept)))
+    return keep, tuple(receipts)
+
+
+def cell_map(real: pa.Table, policy: Policy) -> CellMap:
+    """Return the policy's cell map, fitted on real rows."""
+    assert policy.coverage is not None
+    declared = policy.coverage.cells
+    fitted: CellMap = CELL_MAPS.get(declared.kind).fit(real, column=declared.column)  # type: ignore[attr-defined]
+    return fitted
+
+
+def quality_scores(rows: pa.Table, score: Score | None, policy: Policy) -> pa.Array:
+    """Return ``cg_score`` of synthetic rows: null without a quality filter in the policy, checked otherwise."""
+    quality = policy.filters.quality
+    if quality is None:
+        if score is not None:
+            raise FilterError("a score was given, and the policy has no filters.quality; add it with a keep_share")
+        return pa.nulls(rows.num_rows, pa.float64())
+    return pa.array(row_scores(quality.score if score is None else score, rows), pa.float64())
+
+
+def _pool(synthetic: pa.Table, keep: np.ndarray) -> SyntheticPool:
+    hi, lo = id_words(synthetic.column(ID))
+    return SyntheticPool(
+        keep,
+        np.asarray(synthetic.column(SOURCE).to_pylist(), dtype=np.str_),
+        np.asarray(synthetic.column(GENERATOR).fill_null("").to_pylist(), dtype=np.str_),
+        synthetic.column(GENERATION).fill_null(UNKNOWN_GENERATION).to_numpy().astype(np.int64),
+        hi,
+        lo,
+    )

@@ -1,0 +1,139 @@
+"""At review: does the manifest keep the policy? Rules -> findings -> exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+from collapse_guard.errors import InputError, ManifestError, PolicyError, Problem
+from collapse_guard.manifest import Manifest, load_manifest
+from collapse_guard.policy import Policy, load_policy
+from collapse_guard.records import Finding, Severity, Status
+from collapse_guard.rules import RULES, Subject, evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from os import PathLike
+
+RESULT_SCHEMA: Final = "collapse-guard/result/1"
+OK, VIOLATION, UNUSABLE, INCONCLUSIVE = 0, 1, 2, 3
+T = TypeVar("T")
+FailOn = Literal["error", "warning", "never"]
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What the gate found.
+
+    Args:
+        findings: failures, and rules that could not be evaluated.
+        codes: every rule that was looked at.
+        unenforced: policy keys that no check reads yet.
+        exit_code: 0 kept, 1 violated, 2 unusable input, 3 inconclusive.
+    """
+
+    findings: tuple[Finding, ...]
+    codes: tuple[str, ...]
+    unenforced: tuple[str, ...]
+    exit_code: int
+    policy_digest: str | None
+    manifest_digest: str | None
+    parent_digest: str | None
+
+    @property
+    def verdict(self) -> str:
+        """One word for the exit code."""
+        return {OK: "kept", VIOLATION: "violated", UNUSABLE: "unusable", INCONCLUSIVE: "inconclusive"}[self.exit_code]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values under the schema ``collapse-guard/result/1``."""
+        return {
+            "schema": RESULT_SCHEMA,
+            "verdict": self.verdict,
+            "exit_code": self.exit_code,
+            "policy_digest": self.policy_digest,
+            "manifest_digest": self.manifest_digest,
+            "parent_digest": self.parent_digest,
+            "rules": [{"code": code, "title": RULES.get(code).title} for code in self.codes],
+            "unenforced_policy_keys": list(self.unenforced),
+            "findings": [finding.as_dict() for finding in self.findings],
+        }
+
+
+def check(
+    policy: str | PathLike[str],
+    manifest: str | PathLike[str] | None = None,
+    *,
+    against: str | PathLike[str] | None = None,
+    fail_on: FailOn = "error",
+) -> GateResult:
+    """Check a manifest against a policy and, if given, its parent manifest.
+
+    Paths that are left out come from the policy's ``manifests`` section, relative to the policy file. Unusable
+    input does not raise: it is a finding (CG001-CG004) and exit code 2.
+    """
+    problems: list[Problem] = []
+    rules = _loaded(lambda: load_policy(policy), problems, code="CG001", path=policy)
+    named = None if rules is None else rules.manifests
+    folder = Path(policy).parent
+    current = _manifest(manifest, named.current if named else None, folder, problems)
+    previous = _manifest(against, named.previous if named else None, folder, problems, required=False)
+    anchor = rules.coverage.reference if rules and rules.coverage else None
+    reference = _manifest(None, anchor, folder, problems, required=False)
+    for loaded in (current, previous, reference):
+        if loaded is not None:
+            _loaded(lambda loaded=loaded: loaded.index, problems, code="CG004", path=loaded.name)  # type: ignore[misc]
+    subject = Subject(rules, current, previous, reference, tuple(problems))
+    result = evaluate(subject)
+    unenforced = () if rules is None else rules.unenforced()
+    return GateResult(
+        result.findings,
+        result.codes,
+        unenforced,
+        _exit_code(subject, result.findings, unenforced, fail_on),
+        None if rules is None else rules.digest,
+        None if current is None else current.digest,
+        None if previous is None else previous.digest,
+    )
+
+
+def _manifest(
+    given: str | PathLike[str] | None,
+    declared: str | None,
+    folder: Path,
+    problems: list[Problem],
+    *,
+    required: bool = True,
+) -> Manifest | None:
+    if given is None and declared is None:
+        if required:
+            problems.append(Problem("CG003", "", None, "manifest", "none given", "pass --manifest, or set manifests.current"))
+        return None
+    path = Path(given) if given is not None else folder / str(declared)
+    return _loaded(lambda: load_manifest(path), problems, code="CG003", path=path)
+
+
+def _loaded(load: Callable[[], T], problems: list[Problem], *, code: str, path: str | PathLike[str]) -> T | None:
+    """Return what ``load`` returns, or note why it could not."""
+    try:
+        return load()
+    except PolicyError as error:
+        problems += error.problems
+    except ManifestError as error:
+        problems.append(Problem(code, error.path or str(path), None, "", str(error).removeprefix(f"{error.path}: ")))
+    except InputError as error:
+        problems.append(Problem(code, str(path), None, "", str(error)))
+    return None
+
+
+def _exit_code(subject: Subject, findings: tuple[Finding, ...], unenforced: tuple[str, ...], fail_on: FailOn) -> int:
+    """Return the exit code; 2 goes before 1, 1 before 3."""
+    if subject.problems:
+        return UNUSABLE
+    loud = {"error": {Severity.ERROR}, "warning": {Severity.ERROR, Severity.WARNING}, "never": set()}[fail_on]
+    if any(found.status is Status.FAIL and found.severity in loud for found in findings):
+        return VIOLATION
+    unknown = unenforced or any(found.status is Status.INCONCLUSIVE for found in findings)
+    lenient = subject.policy is not None and subject.policy.on_missing_evidence == "warn"
+    return INCONCLUSIVE if unknown and not lenient else OK

@@ -1,0 +1,1 @@
+"""Translators between frameworks and the conductors: they translate and never compute."""

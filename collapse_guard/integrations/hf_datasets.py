@@ -1,0 +1,329 @@
+"""Hugging Face `datasets`: tag any of the four kinds, and hold a training set under a policy."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from datasets import (
+    Dataset,
+    DatasetDict,
+    Features,
+    IterableDataset,
+    IterableDatasetDict,
+    Value,
+    concatenate_datasets,
+    load_from_disk,
+)
+
+from collapse_guard.curate import ARROW_TYPES, Curated, Tag, check_tags, curate, provenance_columns, quality_scores
+from collapse_guard.errors import AccumulationError, ManifestError, ProvenanceError
+from collapse_guard.manifest import Manifest, load_manifest, lost_real_rows, write_manifest
+from collapse_guard.manifest.index import index_of
+from collapse_guard.plugins import nearest
+from collapse_guard.policy import Policy
+from collapse_guard.records import ID, PROVENANCE_COLUMNS, SCORE, SOURCE, Evidence, Origin
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping
+    from os import PathLike
+
+    from collapse_guard.filters import Score
+
+AnyDataset = TypeVar("AnyDataset", Dataset, DatasetDict, IterableDataset, IterableDatasetDict)
+
+MANIFEST_FILE = "manifest.cgm.json"
+# `datasets` has no feature for fixed-size binary before 5.x: ids are stored as plain binary of 16 bytes there.
+_FEATURES = Features({name: Value("binary" if name == ID else str(kind)) for name, kind in ARROW_TYPES.items()})
+
+
+def tag(
+    dataset: AnyDataset,
+    *,
+    origin: Origin | str,
+    source: str,
+    generator: str | None = None,
+    generation: int | None = None,
+    evidence: Evidence | str = Evidence.DECLARED,
+    date: dt.date | None = None,
+    overwrite: bool = False,
+) -> AnyDataset:
+    """Return ``dataset`` with the provenance columns; the kind stays what it was.
+
+    Args:
+        dataset: a Dataset, DatasetDict, IterableDataset or IterableDatasetDict.
+        origin: unknown, real, synthetic, mixed, derived or simulated.
+        source: name of where the rows come from.
+        generator: ``model@revision`` for generated rows.
+        generation: 0 for real rows, 1 + that of its model's data for generated ones; unknown if left out.
+        evidence: how the origin is known.
+        date: creation or collection day.
+        overwrite: replace tags that are already there.
+
+    Raises ProvenanceError for impossible tags, and for tagged rows without ``overwrite``.
+
+    >>> tagged = tag(Dataset.from_dict({"text": ["a", "b"]}), origin="real", source="web")
+    >>> tagged["cg_origin"][:]
+    [1, 1]
+    """
+    tagged = Tag.of(
+        origin=origin, source=source, generator=generator, generation=generation, evidence=evidence, date=date
+    )
+    if isinstance(dataset, (DatasetDict, IterableDatasetDict)):
+        return type(dataset)({name: _tag_one(part, tagged, overwrite=overwrite) for name, part in dataset.items()})
+    if isinstance(dataset, (Dataset, IterableDataset)):
+        return _tag_one(dataset, tagged, overwrite=overwrite)  # type: ignore[no-any-return]
+    raise ProvenanceError(f"tag takes a dataset of the `datasets` library, got {type(dataset).__name__}")
+
+
+def _tag_one(dataset: Any, tagged: Tag, *, overwrite: bool) -> Any:
+    present = [name for name in PROVENANCE_COLUMNS if name in (dataset.column_names or ())]
+    if present and not overwrite:
+        raise ProvenanceError(f"rows already have {', '.join(present)}; pass overwrite=True to replace the tags")
+    if present:
+        dataset = dataset.remove_columns(present)
+    if isinstance(dataset, IterableDataset):
+        return _tag_stream(dataset, tagged)
+    columns = Dataset(provenance_columns(arrow_rows(dataset), tagged).cast(_FEATURES.arrow_schema))
+    joined = concatenate_datasets([dataset.with_format(None), columns], axis=1)
+    return joined.with_format(dataset.format["type"], **dataset.format["format_kwargs"])
+
+
+def _tag_stream(dataset: IterableDataset, tagged: Tag) -> IterableDataset:
+    formatting = getattr(dataset, "_formatting", None)
+    features = None if dataset.features is None else Features(dict(dataset.features) | dict(_FEATURES))
+    stream = dataset.with_format("arrow").map(_TagBatch(tagged), batched=True, features=features)
+    return stream.with_format(getattr(formatting, "format_type", None))
+
+
+class _TagBatch:
+    """Picklable mapper for streams: one Arrow batch in, the same batch with tags out."""
+
+    def __init__(self, tagged: Tag) -> None:
+        self.tagged = tagged
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        added = provenance_columns(rows, self.tagged).cast(_FEATURES.arrow_schema)
+        for name in added.column_names:
+            rows = rows.append_column(name, added.column(name))
+        return rows
+
+
+def arrow_rows(dataset: Dataset, columns: list[str] | None = None) -> pa.Table:
+    """Return rows as an Arrow table, in the order that the dataset shows them."""
+    narrow = dataset if columns is None else dataset.select_columns(columns)
+    return narrow.with_format("arrow")[:]
+
+
+class GuardedDataset:
+    """Holder of a training set under a policy: every real row is in, synthetic rows are filtered and capped.
+
+    It is not a Dataset; :meth:`training_set` returns one.
+
+    Args:
+        policy: a Policy, a mapping, or the path of a YAML file.
+        name: name of the manifest.
+        parent: manifest of the generation before, or its path; every real row of it must be added again.
+
+    >>> data = GuardedDataset({"version": 1}).add_real(Dataset.from_dict({"text": ["a", "b", "c"]}), source="web")
+    >>> made = Dataset.from_dict({"text": ["x", "y", "z", "w"]})
+    >>> data = data.add_synthetic(made, source="bot", generator="bot@1", generation=1)
+    >>> len(data.training_set())
+    6
+    """
+
+    def __init__(
+        self,
+        policy: Policy | Mapping[str, Any] | str | PathLike[str],
+        *,
+        name: str = "training-set",
+        parent: Manifest | str | PathLike[str] | None = None,
+    ) -> None:
+        self.policy = Policy.coerce(policy)
+        self.name = name
+        self.parent = parent if isinstance(parent, Manifest) or parent is None else load_manifest(parent)
+        self.real: tuple[Dataset, ...] = ()
+        self.synthetic: tuple[Dataset, ...] = ()
+        self._curated: Curated | None = None
+
+    def add_real(self, dataset: Dataset, *, source: str, evidence: Evidence | str = Evidence.DECLARED) -> Self:
+        """Add real rows, all of them, and return the holder.
+
+        Raises ProvenanceError for no rows and for rows that are tagged otherwise; CellError without the cell column.
+        """
+        added = self._accepted(dataset, source, Tag.of(origin=Origin.REAL, source=source, evidence=evidence))
+        self.real = (*self.real, added)
+        self._curated = None
+        return self
+
+    def add_synthetic(
+        self,
+        dataset: Dataset,
+        *,
+        source: str,
+        generator: str,
+        generation: int,
+        evidence: Evidence | str = Evidence.DECLARED,
+        score: Score | None = None,
+    ) -> Self:
+        """Add generated rows to the pool that the policy filters and caps, and return the holder.
+
+        Args:
+            generator: ``model@revision``.
+            generation: 1 + the generation of the data that the generator was trained on.
+            score: for ``filters.quality``: a column or a callable from an Arrow table to one score per row;
+                the policy's own column if left out.
+
+        Raises ProvenanceError as :meth:`add_real`, FilterError for scores that are missing or not numbers.
+        """
+        tagged = Tag.of(
+            origin=Origin.SYNTHETIC, source=source, generator=generator, generation=generation, evidence=evidence
+        )
+        added = self._accepted(dataset, source, tagged)
+        scores = quality_scores(arrow_rows(added), score, self.policy)
+        kept = added.remove_columns(SCORE) if SCORE in added.column_names else added
+        narrow = Dataset(pa.table({SCORE: scores}))
+        self.synthetic = (*self.synthetic, concatenate_datasets([kept, narrow], axis=1))
+        self._curated = None
+        return self
+
+    def _accepted(self, dataset: Dataset, source: str, tagged: Tag) -> Dataset:
+        if not isinstance(dataset, Dataset):
+            hint = "pass one split" if isinstance(dataset, (DatasetDict, IterableDatasetDict)) else "materialise it first"
+            raise ProvenanceError(f"source {source!r}: a datasets.Dataset is needed, got {type(dataset).__name__}; {hint}")
+        if len(dataset) == 0:
+            raise ProvenanceError(f"source {source!r} has no rows; leave it out, or look at how it was read")
+        coverage = self.policy.coverage
+        if coverage is not None and coverage.cells.column not in dataset.column_names:
+            hint = nearest(coverage.cells.column, dataset.column_names)
+            raise ProvenanceError(f"source {source!r} has no column {coverage.cells.column!r} (coverage.cells); {hint}")
+        if not set(PROVENANCE_COLUMNS) & set(dataset.column_names):
+            return _tag_one(dataset.with_format(None), tagged, overwrite=False)  # type: ignore[no-any-return]
+        return _already_tagged(dataset.with_format(None), source, tagged.origin)
+
+    def training_set(self) -> Dataset:
+        """Return the training set: all real rows, then the chosen synthetic ones, with provenance columns.
+
+        Raises AccumulationError if nothing real was added, or if a real row of the parent is missing.
+        """
+        plan = self._curate().plan
+        real = concatenate_datasets(list(self.real))
+        if plan.chosen.size == 0:
+            return real
+        pool = concatenate_datasets(list(self.synthetic)).remove_columns(SCORE)
+        return concatenate_datasets([real, pool.select(plan.chosen)])
+
+    def manifest(self) -> Manifest:
+        """Return the manifest of the training set, in memory; raises as :meth:`training_set`."""
+        return self._curate().manifest
+
+    def report(self) -> dict[str, Any]:
+        """Return plain figures: rows by kind, why synthetic rows stayed out, keep-rate per cell."""
+        curated = self._curate()
+        plan = curated.plan
+        return {
+            "n_real_rows": plan.n_real_rows,
+            "n_synthetic_rows": int(plan.chosen.size),
+            "real_share": plan.real_share,
+            "n_filtered_rows": plan.n_filtered_rows,
+            "n_too_deep_rows": plan.n_too_deep_rows,
+            "n_capped_rows": plan.n_capped_rows,
+            "keep_share_by_cell": {
+                receipt.source: {cell.cell: cell.kept_rows / cell.rows for cell in receipt.cells if cell.rows}
+                for receipt in curated.receipts
+            },
+        }
+
+    def _curate(self) -> Curated:
+        if self._curated is None:
+            real, pool = (self._narrow(parts) for parts in (self.real, self.synthetic))
+            self._curated = curate(real, pool, self.policy, name=self.name, parent=self.parent)
+        return self._curated
+
+    def _narrow(self, parts: tuple[Dataset, ...]) -> pa.Table:
+        """Return only the columns that decide, of all parts."""
+        column = self.policy.coverage.cells.column if self.policy.coverage is not None else None
+        names = [*PROVENANCE_COLUMNS, *([column] if column is not None else [])]
+        tables = [arrow_rows(part, [*names, *([SCORE] if SCORE in part.column_names else [])]) for part in parts]
+        if not tables:
+            return pa.schema([(name, ARROW_TYPES[name]) for name in PROVENANCE_COLUMNS]).empty_table()
+        return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write rows and manifest to a new folder; the folder appears whole or not at all.
+
+        Raises ManifestError if something is already there: a generation is written once.
+        """
+        target = Path(path)
+        if target.exists():
+            raise ManifestError(f"{target} already exists; a generation is written once, name a new folder", path=target)
+        manifest = self.manifest()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        try:
+            concatenate_datasets(list(self.real)).save_to_disk(draft / "real")
+            if self.synthetic:
+                concatenate_datasets(list(self.synthetic)).save_to_disk(draft / "synthetic")
+            write_manifest(manifest, draft / MANIFEST_FILE)
+            draft.chmod(0o755)
+            draft.rename(target)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        return target
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], policy: Policy | Mapping[str, Any] | str | PathLike[str]) -> Self:
+        """Return a holder for the next generation: the rows of ``path``, with its manifest as parent.
+
+        Raises ManifestError if the folder does not hold together, AccumulationError if real rows left it.
+        """
+        folder = Path(path)
+        parent = load_manifest(folder / MANIFEST_FILE)
+        mismatches = parent.verify()
+        if mismatches:
+            first = mismatches[0]
+            text = f"{folder}: {first.part} does not match its digest ({first.expected[:19]}..., {first.found[:19]}...)"
+            raise ManifestError(f"{text}; restore the folder", path=folder)
+        held = cls(policy, name=parent.header.name, parent=parent)
+        held.real = (_from_disk(folder / "real"),)
+        held.synthetic = (_from_disk(folder / "synthetic"),) if (folder / "synthetic").is_dir() else ()
+        held._check_nothing_left(folder)
+        return held
+
+    def _check_nothing_left(self, folder: Path) -> None:
+        """Raise AccumulationError if real rows of the parent are not in the folder any more."""
+        assert self.parent is not None
+        held = Manifest(self.parent.header, None, index_of(self._narrow(self.real), class_column=None))
+        loss = lost_real_rows(self.parent, held)
+        if loss.n_rows:
+            raise AccumulationError(f"{folder}: {loss.describe()}; restore the folder")
+
+
+def _already_tagged(dataset: Dataset, source: str, origin: Origin) -> Dataset:
+    """Return rows that bring their own tags, if those agree with how they are added."""
+    what = f"source {source!r}"
+    absent = [name for name in PROVENANCE_COLUMNS if name not in dataset.column_names]
+    if absent:
+        raise ProvenanceError(f"{what}: tags {', '.join(absent)} are missing; tag the rows again with overwrite=True")
+    check_tags(arrow_rows(dataset, list(PROVENANCE_COLUMNS)), origin=origin, what=what)
+    named = sorted(set(np.unique(np.asarray(dataset[SOURCE][:], dtype=np.str_)).tolist()) - {source})
+    if named:
+        raise ProvenanceError(f"{what}: rows carry the source {named[0]!r}; add them under that name")
+    return dataset
+
+
+def _from_disk(folder: Path) -> Dataset:
+    try:
+        loaded = load_from_disk(str(folder))
+    except (FileNotFoundError, pa.ArrowInvalid, ValueError) as error:
+        reason = str(error).splitlines()[0][:160]
+        raise ManifestError(f"{folder} is not a saved dataset ({reason}); restore the folder", path=folder) from None
+    if not isinstance(loaded, Dataset):
+        raise ManifestError(f"{folder} holds splits; one dataset is expected", path=folder)
+    return loaded

@@ -1,0 +1,397 @@
+"""PyTorch Lightning: one callback for `pytorch_lightning` and `lightning.pytorch`. It translates, the monitor decides."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import random
+import warnings
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from collapse_guard._optional import need
+from collapse_guard.cells import CellMap, LabelCells
+from collapse_guard.errors import CollapseHalt, ContractError, InputError
+from collapse_guard.manifest import Manifest, load_manifest
+from collapse_guard.monitor import (
+    Reference,
+    Watch,
+    check_contract,
+    count_sample,
+    coverage_of,
+    evidence_path,
+    read_state,
+    run_view,
+    write_state,
+)
+from collapse_guard.policy import Policy
+from collapse_guard.records import ORIGIN, Action, Origin
+from collapse_guard.report import as_json
+from collapse_guard.stats import CellCounts, OriginCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from os import PathLike
+
+    from pytorch_lightning import Callback as _Callback
+    from pytorch_lightning import LightningModule, Trainer
+
+    Sampler = Callable[[Any, int], Any]
+
+log = logging.getLogger(__name__)
+
+
+def _bases() -> tuple[type, ...]:
+    """Return the Callback class of each namespace that is installed; a trainer accepts its own only."""
+    names = [name for name in ("lightning.pytorch", "pytorch_lightning") if find_spec(name.split(".")[0]) is not None]
+    if not names:
+        need("pytorch_lightning", extra="lightning")
+    return tuple(importlib.import_module(name).Callback for name in names)
+
+
+if not TYPE_CHECKING:
+    _Callback = type("_Callback", _bases(), {"__module__": __name__})
+
+
+class CollapseGuard(_Callback):
+    """Stops a training run when the tail of what it generates dies, and before it starts if its data breaks the policy.
+
+    Args:
+        policy: a Policy, a mapping, or the path of a YAML file.
+        manifest: manifest of the training data (or its path); checked in ``setup`` and named in checkpoints. The
+            policy's ``manifests.current`` if left out.
+        parent: manifest of the generation before; evidence goes on from the state beside it. The
+            policy's ``manifests.previous`` if left out.
+        sampler: ``(pl_module, n) -> cells or rows``: n fresh rows of the model, as integer cells (-1: no class claims
+            the row) or as a mapping of columns. Called in eval mode without gradients, seeded apart from training.
+        reference: what the samples are measured against; ``coverage.reference`` or the manifest's real rows if left out.
+        mode: ``raise`` stops cleanly and raises CollapseHalt from ``on_fit_end``; ``stop`` only stops; ``warn`` goes on.
+        contract: False skips the data contract; the report says so.
+        report: where the JSON report goes; ``collapse_guard.<name>.json`` in the trainer's log folder if left out.
+        name: tells several guards of one trainer apart.
+        allow_resume_after_halt: go on from a checkpoint of a halted run.
+
+    Example: ``Trainer(callbacks=CollapseGuard("policy.yaml", manifest="gen1/manifest.cgm.json", sampler=sample))``
+    """
+
+    def __init__(
+        self,
+        policy: Policy | Mapping[str, Any] | str | PathLike[str],
+        *,
+        manifest: Manifest | str | PathLike[str] | None = None,
+        parent: Manifest | str | PathLike[str] | None = None,
+        sampler: Sampler | None = None,
+        reference: Reference | None = None,
+        mode: Literal["raise", "stop", "warn"] = "raise",
+        contract: bool = True,
+        report: str | PathLike[str] | None = None,
+        name: str = "default",
+        allow_resume_after_halt: bool = False,
+    ) -> None:
+        if mode not in {"raise", "stop", "warn"}:
+            raise InputError(f"mode must be raise, stop or warn, got {mode!r}")
+        self.policy = Policy.coerce(policy)
+        folder = Path() if isinstance(policy, (Policy, dict)) else Path(str(policy)).parent
+        self.manifest = _manifest(manifest, self.policy.manifests.current, folder)
+        self.parent = _manifest(parent, self.policy.manifests.previous, folder)
+        self.sampler = sampler
+        self.reference = reference or self._declared_reference(folder)
+        self.mode = mode
+        self.contract = contract
+        self.report = None if report is None else Path(report)
+        self.name = name
+        self.allow_resume_after_halt = allow_resume_after_halt
+        self.watch: Watch | None = None
+        self._batches = _BatchTally(self.reference.cells if self.reference is not None else None)
+        self._resumed = False
+        self._looked_at_step = -1
+        self._report_failed = False
+
+    def _declared_reference(self, folder: Path) -> Reference | None:
+        coverage = self.policy.coverage
+        if self.sampler is None or coverage is None:
+            return None
+        anchor = self.manifest if coverage.reference is None else load_manifest(folder / coverage.reference)
+        if anchor is None:
+            raise InputError("a sampler needs a reference; pass manifest= or reference=, or set coverage.reference")
+        return Reference.of_manifest(anchor, coverage)
+
+    # ------------------------------------------------------------------ life cycle
+
+    @property
+    def state_key(self) -> str:
+        """Key of this guard in a checkpoint, the same in both namespaces."""
+        return f"collapse_guard.{self.name}"
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002 - hook signature
+        """Check the data contract and pick up the evidence of the parent generation."""
+        if stage != "fit" or self.watch is not None:
+            return
+        if self.manifest is None and self.sampler is None:
+            remedies = "pass manifest= to check the data, sampler= to watch the tail, or both"
+            raise ContractError(f"nothing is guarded: {remedies}")
+        if self.contract and self.manifest is not None:
+            check_contract(self.policy, self.manifest, self.parent)
+        if self.sampler is not None:
+            self.watch = self._start_watch()
+            if self.watch.note:
+                log.info("collapse_guard: %s", self.watch.note)
+
+    def _start_watch(self) -> Watch:
+        coverage_of(self.policy)
+        assert self.reference is not None
+        generation = 1 if self.manifest is None else self.manifest.header.generation + 1
+        watch = Watch.start(self.policy, self.reference, generation=generation)
+        if self.parent is None or self.parent.path is None:
+            return watch
+        left = evidence_path(self.parent.path)
+        return watch.resumed(read_state(left)) if left.exists() else watch
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - hook signature
+        """Refuse to go on from a checkpoint of a halted run."""
+        watch = self.watch
+        if self._resumed and watch is not None and watch.halted and not self.allow_resume_after_halt:
+            assert watch.decision is not None
+            raise CollapseHalt(watch.decision)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002 - hook signature
+        """Count the provenance and the cells of a batch, without reading anything back from the device."""
+        coverage = self.policy.coverage
+        self._batches.add(batch, None if coverage is None else coverage.cells.column)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look, if the policy's interval says so or if this is the last epoch."""
+        if self.watch is None or trainer.fast_dev_run:
+            return
+        coverage, done = coverage_of(self.policy), trainer.current_epoch + 1
+        since = done - max(coverage.warmup.epochs, 1)
+        if _is_last_epoch(trainer) or (since >= 0 and since % coverage.every.epochs == 0):
+            self._look(trainer, pl_module)
+            self._log(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look once more if training went on since the last look."""
+        if self.watch is not None and not trainer.fast_dev_run and self._looked_at_step != trainer.global_step:
+            self._look(trainer, pl_module)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - hook signature
+        """Write report and evidence, then raise CollapseHalt if the run was halted."""
+        self._finish(trainer)
+        if self.mode == "raise":
+            self.raise_if_halted()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002 - hook signature
+        """Write the report of a run that failed."""
+        self._finish(trainer)
+
+    def raise_if_halted(self) -> None:
+        """Raise CollapseHalt if the last decision was to halt."""
+        if self.watch is not None and self.watch.halted:
+            assert self.watch.decision is not None
+            raise CollapseHalt(self.watch.decision)
+
+    # ------------------------------------------------------------------ looks
+
+    def _look(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert self.watch is not None
+        assert self.sampler is not None
+        self._looked_at_step = trainer.global_step
+        n_rows = -(-coverage_of(self.policy).samples_per_look // trainer.world_size)
+        with _sampling(pl_module, seed=self._seed(trainer)):
+            counts = count_sample(self.sampler(pl_module, n_rows), self.watch.reference.cells)
+        counts = _summed(trainer, counts)
+        self.watch = self.watch.look(counts, epoch=trainer.current_epoch + 1)
+        decision = self.watch.decision
+        assert decision is not None
+        if decision.action is Action.CONTINUE:
+            return
+        log.warning("collapse_guard: %s: %s", decision.action.value, decision.message)
+        if decision.action is Action.HALT and self.mode != "warn":
+            _stop(trainer)
+
+    def _seed(self, trainer: Trainer) -> int:
+        """Return a seed of its own for every look of every rank."""
+        assert self.watch is not None
+        parts = (self.policy.mix.seed, self.watch.generation, len(self.watch.looks), trainer.global_rank)
+        return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+    def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.barebones or self.watch is None or not self.watch.looks:
+            return
+        look = self.watch.looks[-1]
+        values = {
+            "collapse_guard/log_e": look.log_e,
+            "collapse_guard/tail_mass_ratio": look.tail_mass_ratio,
+            "collapse_guard/tail_cells_alive": float(look.tail_cells_alive),
+            "collapse_guard/halted": float(self.watch.halted),
+        }
+        pl_module.log_dict(values, batch_size=1)
+
+    # ------------------------------------------------------------------ state and report
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain values only, so that a checkpoint loads with ``weights_only=True``."""
+        return {
+            "schema": 1,
+            "manifest_digest": None if self.manifest is None else self.manifest.digest,
+            "watch": None if self.watch is None else self.watch.state(),
+            "origins": list(self._batches.origins().rows),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint; raises ContractError if it was trained on other data."""
+        recorded, own = state_dict.get("manifest_digest"), None if self.manifest is None else self.manifest.digest
+        if self.contract and recorded != own:
+            text = f"the checkpoint was trained on manifest {recorded}, this run has {own}"
+            raise ContractError(f"{text}; resume on the same data, or start a new generation")
+        if self.watch is not None and state_dict.get("watch") is not None:
+            self.watch = self.watch.resumed(state_dict["watch"])
+            self._resumed = True
+        self._batches.restore(state_dict.get("origins"))
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002 - hook signature
+        """Leave a note for tools that read checkpoints without this callback."""
+        decision = None if self.watch is None else self.watch.decision
+        checkpoint["collapse_guard"] = {
+            "schema": 1,
+            "halted": bool(self.watch is not None and self.watch.halted),
+            "reason": None if decision is None else decision.reason.value,
+            "manifest_digest": None if self.manifest is None else self.manifest.digest,
+        }
+
+    def _finish(self, trainer: Trainer) -> None:
+        """Write evidence and report on rank 0; a report that cannot be written never ends a run."""
+        if not trainer.is_global_zero:
+            return
+        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        target = self.report or folder / f"collapse_guard.{self.name}.json"
+        view = run_view(
+            policy=self.policy,
+            manifest=self.manifest,
+            watch=self.watch,
+            origins=self._batches.origins().compute() if self._batches.seen else None,
+            cell_rows=self._batches.cell_rows(),
+            contract="checked" if self.contract and self.manifest is not None else "off",
+        )
+        try:
+            if self.watch is not None and self.manifest is not None and self.manifest.path is not None:
+                write_state(evidence_path(self.manifest.path), self.watch)
+            as_json(view, target)
+        except OSError as error:
+            if not self._report_failed:
+                warnings.warn(f"the report of collapse_guard could not be written to {target}: {error}", stacklevel=2)
+            self._report_failed = True
+
+
+class _BatchTally:
+    """Rows of training batches per origin and per cell, in buffers on the batch's device."""
+
+    def __init__(self, cells: CellMap | None) -> None:
+        self.seen = False
+        self._lookup = None if cells is None else _integer_lookup(cells)
+        self._origins = torch.zeros(len(Origin), dtype=torch.int64)
+        self._cells = None if self._lookup is None else torch.zeros(cells.n_cells + 1, dtype=torch.int64)  # type: ignore[union-attr]
+
+    def add(self, batch: Any, column: str | None) -> None:
+        """Add a batch that is a mapping with ``cg_origin``; others carry no provenance and are not counted."""
+        if not isinstance(batch, dict):
+            return
+        codes, labels = batch.get(ORIGIN), batch.get(column)
+        if isinstance(codes, torch.Tensor):
+            self.seen = True
+            flat = codes.reshape(-1).long()
+            flat = torch.where((flat < 0) | (flat >= len(Origin)), 0, flat)
+            self._origins = _added(self._origins, flat)
+        if self._cells is not None and self._lookup is not None and _holds_integers(labels):
+            self._lookup = self._lookup.to(labels.device)
+            flat = labels.reshape(-1).long()
+            last = self._lookup.numel() - 1
+            flat = torch.where((flat < 0) | (flat >= last), last, flat)
+            self._cells = _added(self._cells, self._lookup[flat])
+
+    def origins(self) -> OriginCounts:
+        """Return the rows per origin."""
+        return OriginCounts(tuple(self._origins.tolist()))
+
+    def cell_rows(self) -> list[int] | None:
+        """Return the rows per cell, those of no cell last; None if labels are not integers."""
+        return None if self._cells is None else self._cells.tolist()
+
+    def restore(self, rows: list[int] | None) -> None:
+        """Go on from the rows of a checkpoint."""
+        if rows is not None and any(rows):
+            self.seen = True
+            self._origins = torch.tensor(rows, dtype=torch.int64)
+
+
+def _holds_integers(values: Any) -> bool:
+    return isinstance(values, torch.Tensor) and not values.is_floating_point() and not values.is_complex()
+
+
+def _added(buffer: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+    buffer = buffer.to(codes.device)
+    return buffer.scatter_add_(0, codes, torch.ones_like(codes))
+
+
+def _integer_lookup(cells: CellMap) -> torch.Tensor | None:
+    """Return label -> cell for labels 0, 1, 2, ...; the last entry stands for every other label."""
+    if not isinstance(cells, LabelCells) or not all(name.isdecimal() and len(name) <= 6 for name in cells.names):
+        return None
+    table = torch.full((max(map(int, cells.names)) + 2,), cells.n_cells, dtype=torch.int64)
+    for cell, name in enumerate(cells.names):
+        table[int(name)] = cell
+    return table
+
+
+def _manifest(given: Manifest | str | PathLike[str] | None, declared: str | None, folder: Path) -> Manifest | None:
+    if isinstance(given, Manifest):
+        return given
+    if given is not None:
+        return load_manifest(given)
+    return None if declared is None else load_manifest(folder / declared)
+
+
+def _is_last_epoch(trainer: Trainer) -> bool:
+    epochs, steps = trainer.max_epochs, trainer.max_steps
+    by_epochs = epochs is not None and 0 <= epochs <= trainer.current_epoch + 1
+    return by_epochs or trainer.should_stop or 0 <= steps <= trainer.global_step
+
+
+@contextmanager
+def _sampling(pl_module: LightningModule, *, seed: int) -> Iterator[None]:
+    """Eval mode, no gradients, random states of their own; everything is as before afterwards."""
+    modes = {module: module.training for module in pl_module.modules()}
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global state is what is kept
+    try:
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(seed)
+            np.random.seed(seed)  # noqa: NPY002 - a user's sampler may draw from it
+            random.seed(seed)
+            pl_module.eval()
+            yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        for module, training in modes.items():
+            module.training = training
+
+
+def _summed(trainer: Trainer, counts: CellCounts) -> CellCounts:
+    """Return the counts of all ranks: whole numbers, so that every rank decides on the same ones."""
+    if trainer.world_size == 1:
+        return counts
+    local = torch.tensor([*counts.rows, counts.n_unclaimed_rows], dtype=torch.int64, device=trainer.strategy.root_device)
+    total = trainer.strategy.reduce(local, reduce_op="sum").tolist()
+    return CellCounts(tuple(total[:-1]), total[-1])
+
+
+def _stop(trainer: Trainer) -> None:
+    """Stop after this hook; ``min_epochs`` and ``min_steps`` would silently defeat ``should_stop``."""
+    trainer.fit_loop.min_epochs = 0
+    trainer.fit_loop.epoch_loop.min_steps = None
+    trainer.should_stop = True

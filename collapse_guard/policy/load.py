@@ -1,0 +1,171 @@
+"""Read a policy file: YAML tree -> presets -> schema -> contradictions; every fault in one pass."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from collapse_guard.errors import PolicyError, Problem
+from collapse_guard.plugins import nearest
+from collapse_guard.policy.contradictions import contradictions
+from collapse_guard.policy.schema import Policy
+from collapse_guard.policy.yaml_tree import MAX_POLICY_BYTES, Tree, dotted, read_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from os import PathLike
+
+_HERE = Path(__file__).parent
+
+
+def load_policy(path: str | PathLike[str]) -> Policy:
+    """Return the checked policy of a YAML file.
+
+    Raises PolicyError whose ``problems`` has one entry per fault: code (CG001 unusable, CG002 contradiction),
+    file, line, key, message, and what to type.
+    """
+    return _checked(_merged(Path(path), seen=()))
+
+
+def policy_from_mapping(values: Mapping[str, Any]) -> Policy:
+    """Return the checked policy of plain values, with ``extends`` resolved against the working directory.
+
+    >>> policy_from_mapping({"version": 1, "mix": {"real_min_share": 0.6}}).mix.real_min_share
+    0.6
+    """
+    tree = Tree("<mapping>", values=dict(values))
+    return _checked(_extended(tree, Path.cwd() / "mapping", seen=()))
+
+
+def preset_path(name: str) -> Path:
+    """Return the file of ``preset:NAME@VERSION``; the wheel carries them beside this module, a checkout in configs/."""
+    folder = _HERE / "presets"
+    if not folder.is_dir():
+        folder = _HERE.parents[1] / "configs"
+    known = {f"{file.stem}@1": file for file in sorted(folder.glob("*.yaml"))}
+    if name not in known:
+        raise PolicyError([Problem("CG001", name, None, "extends", "no such preset", nearest(name, known))])
+    return known[name]
+
+
+def _merged(path: Path, *, seen: tuple[Path, ...]) -> Tree:
+    where = path.resolve()
+    if where in seen:
+        chain = " -> ".join(file.name for file in (*seen, where))
+        raise PolicyError([Problem("CG001", str(path), None, "extends", f"policies extend each other: {chain}")])
+    tree = read_tree(_text(path), file=str(path))
+    if tree.values is None:
+        raise PolicyError(tree.problems)
+    return _extended(tree, path, seen=(*seen, where))
+
+
+def _text(path: Path) -> str:
+    def fault(message: str, remedy: str = "") -> PolicyError:
+        return PolicyError([Problem("CG001", str(path), None, "", message, remedy)])
+
+    if path.is_dir():
+        raise fault("is a directory", "name the YAML file in it")
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_POLICY_BYTES + 1)
+    except FileNotFoundError:
+        raise fault("no such file", "write one, or pass --policy") from None
+    except OSError as error:
+        raise fault(f"cannot be read: {error.strerror or error}") from None
+    if len(raw) > MAX_POLICY_BYTES:
+        raise fault(f"is larger than {MAX_POLICY_BYTES >> 20} MiB", "a policy is a page; did you name a data file?")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise fault(f"is not UTF-8 (byte {error.start})", "save it as UTF-8") from None
+
+
+def _extended(tree: Tree, path: Path, *, seen: tuple[Path, ...]) -> Tree:
+    extends = tree.values.get("extends")
+    if extends is None:
+        return tree
+    if not isinstance(extends, str):
+        line = tree.places.get(("extends",), (tree.file, None))[1]
+        problem = Problem("CG001", tree.file, line, "extends", f"must be text, got {extends!r}", "preset:NAME@1 or a file")
+        raise PolicyError([problem])
+    if extends.startswith("preset:"):
+        base = _merged(preset_path(extends.removeprefix("preset:")), seen=seen)
+    else:
+        base = _merged(path.parent / extends, seen=seen)
+    values = _overlay(base.values, {key: value for key, value in tree.values.items() if key != "extends"})
+    return Tree(tree.file, values=values, places=base.places | tree.places, problems=base.problems + tree.problems)
+
+
+def _overlay(base: Any, top: Any) -> Any:
+    """Return ``top`` over ``base``: maps merge, everything else replaces."""
+    if not (isinstance(base, dict) and isinstance(top, dict)):
+        return top
+    return base | {key: _overlay(base[key], value) if key in base else value for key, value in top.items()}
+
+
+def _checked(tree: Tree) -> Policy:
+    values = {key: value for key, value in tree.values.items() if key != "extends"}
+    try:
+        policy = Policy.model_validate_json(json.dumps(values, default=_as_text))
+    except ValidationError as error:
+        faults = tree.problems + [_problem(tree, dict(fault)) for fault in error.errors(include_url=False)]
+        raise PolicyError(sorted(faults, key=lambda fault: (fault.file, fault.line or 0))) from None
+    if tree.problems:
+        raise PolicyError(tree.problems)
+    faults = [Problem("CG002", *_place(tree, path), dotted(path), text) for path, text in contradictions(policy)]
+    if faults:
+        raise PolicyError(faults)
+    return policy
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, (dt.date, dt.datetime)):
+        return value.isoformat()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    return repr(value)
+
+
+def _place(tree: Tree, path: tuple[str | int, ...]) -> tuple[str, int | None]:
+    """Return file and line of ``path``, or of its nearest ancestor that stands in a file."""
+    for end in range(len(path), 0, -1):
+        if path[:end] in tree.places:
+            return tree.places[path[:end]]
+    return tree.file, None
+
+
+def _problem(tree: Tree, fault: dict[str, Any]) -> Problem:
+    path = tuple(part for part in fault["loc"] if part != "[key]")
+    file, line = _place(tree, path)
+    if fault["type"] == "extra_forbidden":
+        return Problem("CG001", file, line, dotted(path), "unknown key", nearest(str(path[-1]), _siblings(path[:-1])))
+    if fault["type"] == "missing":
+        return Problem("CG001", file, line, dotted(path), "missing key", "add it")
+    message = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return Problem("CG001", file, line, dotted(path), f"must be {message}, got {_shown(fault['input'])}")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _siblings(path: tuple[str | int, ...]) -> list[str]:
+    """Return the keys that are allowed in the section at ``path``."""
+    section: type[BaseModel] = Policy
+    for part in path:
+        field = section.model_fields.get(str(part))
+        if field is not None:
+            section = next((kind for kind in _models(field.annotation)), section)
+    return list(section.model_fields)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """Return the sections inside an annotation such as ``dict[str, SourceRule]`` or ``Coverage | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in getattr(annotation, "__args__", ()) for model in _models(inner)]

@@ -1,0 +1,236 @@
+"""What a policy may say: the only home of thresholds, each with its meaning and source.
+
+Fields marked ``x-enforced: false`` are part of the language but of no check yet; the gate reports a policy that
+sets one as inconclusive, so that nothing is silently unguarded.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from os import PathLike
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from collapse_guard.kernels import canonical_bytes, sha256_hex
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+OpenShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Drop = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+Rows = Annotated[int, Field(ge=0)]
+RuleCode = Annotated[str, Field(pattern=r"^CG\d{3}$")]
+Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+_LATER: dict[str, Any] = {"x-enforced": False}
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys and other types are errors, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+class Manifests(Section):
+    """Where the manifests lie; not part of the policy digest."""
+
+    current: str | None = Field(None, description="manifest that is checked, relative to the policy file")
+    previous: str | None = Field(None, description="manifest of the parent generation")
+    parent_digest: Sha256 | None = Field(None, description="pinned digest of the parent manifest (CG204)")
+
+
+class SourceRule(Section):
+    """What one source may contribute."""
+
+    origin: Literal["real", "synthetic", "mixed", "derived", "simulated", "unknown"] | None = Field(
+        None, description="origin that the rows of this source must have"
+    )
+    min_share: Share | None = Field(None, description="least share of the training set")
+    max_share: Share | None = Field(None, description="largest share of the training set")
+    accumulate: Literal["strict", "off"] | None = Field(None, description="'off' takes the source out of the proof")
+    generator: str | None = Field(None, description="the one generator this source may come from")
+    max_depth: int | None = Field(None, ge=0, le=254, description="largest generation of a row of this source")
+
+
+class Drift(Section):
+    """How far the mix may move between generations."""
+
+    metric: Literal["total_variation"] = "total_variation"
+    warn: Share = 0.05
+    error: Share = 0.10
+
+
+class Mix(Section):
+    """How much of what goes into the training set."""
+
+    real_min_share: Share = Field(
+        0.50, description="floor of the real share; at 0.5 drift noise stays under 0.67x of sampling noise"
+    )
+    synthetic_to_real_max: float | None = Field(None, ge=0, allow_inf_nan=False, description="largest ratio of synthetic to real")
+    per_generator_max_share: Share | None = Field(None, description="largest share that one generator may supply")
+    drift: Drift | None = Field(None, json_schema_extra=_LATER)
+    seed: int = Field(0, ge=0, description="seed of the order in which synthetic rows are taken")
+
+
+class Accumulation(Section):
+    """Real rows stay: the current generation holds every real row of its parent."""
+
+    mode: Literal["superset", "sample", "off"] = "superset"
+    scope: tuple[str, ...] | None = Field(None, description="sources that must accumulate; all real ones if left out")
+    allow_loss: Rows = Field(0, description="real rows that may be missing")
+    replace_tolerance: Share = Field(
+        0.10, description="lost real and new synthetic rows that differ by at most this share count as replaced (CG202)"
+    )
+    takedowns: str | None = Field(None, json_schema_extra=_LATER)
+    require_weight_above: float | None = Field(None, ge=0, json_schema_extra=_LATER)
+
+
+class NearDuplicate(Section):
+    """How near counts as a duplicate."""
+
+    method: Literal["minhash"] = "minhash"
+    threshold: Share = 0.85
+
+
+class ProvenanceRules(Section):
+    """What must be known about a row."""
+
+    max_generation_depth: int = Field(2, ge=0, le=254, description="largest generation of any row (CG303)")
+    forbid_reentry_of: tuple[str, ...] = Field((), json_schema_extra=_LATER)
+    near_duplicate: NearDuplicate | None = Field(None, json_schema_extra=_LATER)
+
+
+class FilterTail(Section):
+    """How unevenly a filter may remove."""
+
+    by: str = "class"
+    quantile: OpenShare = 0.05
+    max_removal_ratio: float = Field(1.5, ge=1, allow_inf_nan=False)
+
+
+class Quality(Section):
+    """The tail-aware quality filter of synthetic rows."""
+
+    score: str = Field(description="column with the score, higher is better; a callable is passed from Python")
+    keep_share: float = Field(gt=0, le=1, description="share of each cell that is kept")
+
+
+class Filters(Section):
+    """What is asked of a synthetic row before it may enter."""
+
+    quality: Quality | None = Field(None, description="keep the best share within each cell of coverage.cells")
+    require_reason: bool = Field(True, json_schema_extra=_LATER)
+    tail: FilterTail | None = Field(None, json_schema_extra=_LATER)
+
+
+class Cells(Section):
+    """How a row becomes a cell."""
+
+    kind: Literal["labels"] = "labels"
+    column: str = "label"
+
+
+class Interval(Section):
+    """A stretch of training."""
+
+    epochs: int = Field(1, ge=0)
+
+
+class Every(Section):
+    """How often to look."""
+
+    epochs: int = Field(1, ge=1)
+
+
+class Coverage(Section):
+    """What must stay alive, and how sure the guard must be before it halts."""
+
+    cells: Cells = Cells()
+    tail_mass: OpenShare = Field(0.10, description="the tail: rarest cells that together hold at most this share")
+    max_mass_drop: Drop = Field(0.10, description="tolerated drop of the tail's mass before it counts as shrinking")
+    max_coverage_drop: Drop = Field(0.50, description="tolerated drop of each tail cell in the coverage test")
+    max_class_drop: Drop = Field(0.50, description="tolerated drop of each class alone")
+    false_halt_rate: OpenShare = Field(0.01, description="P(ever halting a healthy run)")
+    planned_looks: int = Field(50, ge=1, description="looks over the whole chain of generations")
+    warmup: Interval = Field(Interval(epochs=1), description="no look before; an untrained model has no tail yet")
+    every: Every = Every(epochs=1)
+    samples_per_look: int = Field(2000, ge=1, description="generated rows per look")
+    on_violation: Literal["halt", "warn"] = "halt"
+    reference: str | None = Field(None, description="manifest of the real reference; the parent's real rows if left out")
+    by: tuple[str, ...] = Field(("class",), json_schema_extra=_LATER)
+    min_class_rows: Rows = Field(1, description="reference rows that make a class count for CG501")
+    max_classes_lost: Rows = Field(0, description="classes that may be missing from the training set (CG501)")
+
+
+class Waiver(Section):
+    """A finding that is accepted for a while."""
+
+    id: str
+    rule: RuleCode
+    where: dict[str, str] = Field(default_factory=dict)
+    reason: str = Field(min_length=1)
+    owner: str = Field(min_length=1)
+    expires: dt.date
+    limit: dict[str, float] = Field(default_factory=dict)
+
+
+class Policy(Section):
+    """A checked, frozen policy.
+
+    >>> Policy(version=1).digest == Policy(version=1, name="other").digest
+    True
+    """
+
+    version: Literal[1] = Field(description="version of the policy language")
+    extends: str | None = Field(None, description="preset:NAME@1 or a file beside this one; maps merge, lists replace")
+    name: str = "unnamed"
+    unit: Literal["rows", "tokens", "bytes", "weight"] = "rows"
+    manifests: Manifests = Manifests()
+    sources: dict[str, SourceRule] = Field(default_factory=dict)
+    mix: Mix = Mix()
+    accumulation: Accumulation = Accumulation()
+    provenance: ProvenanceRules = ProvenanceRules()
+    filters: Filters = Filters()
+    coverage: Coverage | None = Field(None, description="leave out to guard the data alone")
+    severity: dict[RuleCode, Literal["error", "warning", "info"]] = Field(default_factory=dict)
+    on_missing_evidence: Literal["fail", "warn"] = "fail"
+    waivers: tuple[Waiver, ...] = Field((), json_schema_extra=_LATER)
+
+    @classmethod
+    def coerce(cls, policy: Policy | Mapping[str, Any] | str | PathLike[str]) -> Policy:
+        """Return ``policy`` as it is, or checked from a mapping or a YAML file; raises PolicyError."""
+        from collapse_guard.policy.load import load_policy, policy_from_mapping  # noqa: PLC0415 - load needs this class
+
+        if isinstance(policy, Policy):
+            return policy
+        if isinstance(policy, Mapping):
+            return policy_from_mapping(policy)
+        return load_policy(policy)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what the policy demands: not its name, file locations, key order or comments."""
+        demands = self.model_dump(mode="json", exclude={"name", "manifests", "extends"})
+        return sha256_hex([canonical_bytes(demands)])
+
+    def unenforced(self) -> tuple[str, ...]:
+        """Return the keys that this policy sets and that no check reads yet, as dotted paths."""
+        return tuple(_unenforced(self, ""))
+
+
+def _unenforced(section: BaseModel, path: str) -> list[str]:
+    found: list[str] = []
+    for name in sorted(section.model_fields_set):
+        field, value = type(section).model_fields[name], getattr(section, name)
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("x-enforced") is False and value != field.get_default():
+            found.append(path + name)
+        elif isinstance(value, BaseModel):
+            found += _unenforced(value, f"{path}{name}.")
+    return found
+
+
+def policy_json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a policy, for editors."""
+    schema = Policy.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "collapse_guard policy"} | schema

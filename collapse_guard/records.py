@@ -1,0 +1,158 @@
+"""The shared words: origin and evidence of a row, verdicts, findings, decisions.
+
+A *verdict* is about a row, a *finding* about a manifest, a *decision* about a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import Enum, IntEnum
+from typing import Any, Final
+
+UNKNOWN_GENERATION: Final = 255
+UNKNOWN_DATE: Final = 65535
+
+
+class Origin(IntEnum):
+    """Who made a row. 0 is unknown so that a null or zero fill fails closed."""
+
+    UNKNOWN = 0
+    REAL = 1
+    SYNTHETIC = 2
+    MIXED = 3
+    DERIVED = 4
+    SIMULATED = 5
+
+
+class Evidence(IntEnum):
+    """How the origin of a row is known."""
+
+    NONE = 0
+    DECLARED = 1
+    DATED = 2
+    EMBEDDED_LABEL = 3
+    SIGNED_MANIFEST = 4
+    OWN_OUTPUT = 5
+    WATERMARK = 6
+    GENERATED_HERE = 7
+    STATISTICAL = 8
+
+
+ORIGIN: Final = "cg_origin"
+EVIDENCE: Final = "cg_evidence"
+GENERATION: Final = "cg_generation"
+SOURCE: Final = "cg_source"
+GENERATOR: Final = "cg_generator"
+DATE: Final = "cg_date"
+ID: Final = "cg_id"
+
+#: Quality score of a row in a saved pool of synthetic rows; not part of a training set.
+SCORE: Final = "cg_score"
+
+#: Provenance columns in their order, with the name of their Arrow type.
+PROVENANCE_COLUMNS: Final[dict[str, str]] = {
+    ORIGIN: "uint8",
+    EVIDENCE: "uint8",
+    GENERATION: "uint8",
+    SOURCE: "string",
+    GENERATOR: "string",
+    DATE: "uint16",
+    ID: "fixed_size_binary[16]",
+}
+
+
+class RowReason(Enum):
+    """Why a filter keeps or drops a row."""
+
+    KEPT = "kept"
+    BELOW_CELL_SHARE = "below_cell_share"
+    NO_CELL = "no_cell"
+
+
+class Severity(Enum):
+    """How loud a finding is."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class Status(Enum):
+    """What became of a rule: it failed, or it could not be evaluated (which is never a pass)."""
+
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One statement of a rule about a manifest.
+
+    Args:
+        code: rule code such as ``CG201``.
+        message: one sentence with the measured figure and the limit.
+        evidence: measured value, limit and contributors; plain values only.
+        subject: what the finding is about (a source, a class); part of the fingerprint.
+        remedy: one line of what to do.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    status: Status = Status.FAIL
+    evidence: dict[str, Any] = field(default_factory=dict)
+    subject: str = ""
+    remedy: str = ""
+    file: str | None = None
+    line: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self) | {"severity": self.severity.value, "status": self.status.value}
+
+
+class Action(Enum):
+    """What a run does next."""
+
+    CONTINUE = "continue"
+    WARN = "warn"
+    HALT = "halt"
+
+
+class RunReason(Enum):
+    """Which evidence weighs most in a decision."""
+
+    HEALTHY = "healthy"
+    TAIL_MASS = "tail_mass"
+    TAIL_COVERAGE = "tail_coverage"
+    CLASS_LOSS = "class_loss"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the guard says about a run after a look.
+
+    Args:
+        action: continue, warn or halt.
+        reason: the test that weighs most.
+        message: one sentence for people.
+        evidence: figures behind it; plain values only.
+    """
+
+    action: Action
+    reason: RunReason
+    message: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON and checkpoints.
+
+        >>> Decision(Action.CONTINUE, RunReason.HEALTHY, "fine").as_dict()["action"]
+        'continue'
+        """
+        return asdict(self) | {"action": self.action.value, "reason": self.reason.value}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Decision:
+        """Return the decision that :meth:`as_dict` wrote."""
+        return cls(Action(data["action"]), RunReason(data["reason"]), data["message"], dict(data["evidence"]))

@@ -1,0 +1,38 @@
+"""CG5xx: are the rare classes still there?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from collapse_guard.records import Finding, Origin, Severity
+from collapse_guard.rules.registry import Subject, rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@rule("CG501", Severity.ERROR, "rare-class coverage fell", needs=("policy", "manifest", "index", "previous"))
+def classes_alive(subject: Subject) -> Iterator[Finding]:
+    """Classes of the real reference (or of the parent's real rows) that the training set no longer has."""
+    assert subject.policy is not None
+    assert subject.manifest is not None
+    before = subject.reference or subject.previous
+    coverage = subject.policy.coverage
+    if before is None or coverage is None:
+        return
+    reference = {
+        name: rows for name, rows in before.class_rows(Origin.REAL).items() if rows >= coverage.min_class_rows
+    }
+    present = subject.manifest.class_rows()
+    lost = sorted((name for name in reference if name not in present), key=lambda name: (reference[name], name))
+    if len(lost) > coverage.max_classes_lost:
+        shown = ", ".join(f"{name} ({reference[name]} rows before)" for name in lost[:10])
+        n_alive = len(reference) - len(lost)
+        yield Finding(
+            "CG501",
+            Severity.ERROR,
+            f"{len(lost)} of {len(reference)} classes are gone: {shown}",
+            evidence={"lost": lost[:10], "n_lost": len(lost), "coverage": n_alive / len(reference), "coverage_before": 1.0},
+            subject="classes",
+            remedy="put the rows of these classes back",
+        )

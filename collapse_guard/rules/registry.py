@@ -1,0 +1,126 @@
+"""The rule contract: what a rule is given, how it is registered, how all of them are run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from collapse_guard.plugins import Registry
+from collapse_guard.records import Finding, Severity, Status
+
+if TYPE_CHECKING:
+    from collapse_guard.errors import Problem
+    from collapse_guard.manifest import Manifest
+    from collapse_guard.policy import Policy
+
+Need = Literal["policy", "manifest", "index", "unit", "previous", "reference"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Everything a rule may look at.
+
+    Args:
+        policy: None if it could not be loaded.
+        manifest: None if it could not be loaded.
+        previous: manifest of the parent generation, None if there is none to compare with.
+        reference: manifest of the real reference, None for the parent.
+        problems: faults found while reading, by rule code.
+    """
+
+    policy: Policy | None = None
+    manifest: Manifest | None = None
+    previous: Manifest | None = None
+    reference: Manifest | None = None
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def index_is_readable(self) -> bool:
+        """Whether the manifest's rows can be looked at."""
+        return self.manifest is not None and not any(problem.code == "CG004" for problem in self.problems)
+
+
+Check = Callable[[Subject], Iterable[Finding]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A registered rule; calling it yields findings.
+
+    Args:
+        needs: without these the rule is inconclusive, which is never a pass.
+    """
+
+    code: str
+    severity: Severity
+    title: str
+    needs: tuple[Need, ...]
+    check: Check
+
+    def __call__(self, subject: Subject) -> list[Finding]:
+        """Return the findings, at the severity that the policy asks for."""
+        lacking = _lacking(self, subject)
+        if lacking is not None:
+            return [self.finding(f"not evaluated: {lacking}", status=Status.INCONCLUSIVE)]
+        findings = list(self.check(subject))
+        override = subject.policy.severity.get(self.code) if subject.policy is not None else None
+        return [replace(found, severity=Severity(override)) if override else found for found in findings]
+
+    def finding(self, message: str, *, status: Status = Status.FAIL, **details: Any) -> Finding:
+        """Return a finding under this rule's code and severity."""
+        return Finding(self.code, self.severity, message, status=status, **details)
+
+
+#: Rules by code; codes are never reused or renumbered.
+RULES: Registry[Rule] = Registry("rule")
+
+
+def rule(code: str, severity: Severity, title: str, *, needs: tuple[Need, ...]) -> Callable[[Check], Rule]:
+    """Return a decorator that registers a pure function ``(subject) -> findings`` under ``code``."""
+
+    def register(check: Check) -> Rule:
+        return RULES.register(code)(Rule(code, severity, title, needs, check))
+
+    return register
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Findings of a run, and the codes that were looked at."""
+
+    findings: tuple[Finding, ...]
+    codes: tuple[str, ...]
+
+    @property
+    def failed(self) -> tuple[Finding, ...]:
+        """Findings at error severity."""
+        return tuple(f for f in self.findings if f.status is Status.FAIL and f.severity is Severity.ERROR)
+
+    @property
+    def inconclusive(self) -> tuple[Finding, ...]:
+        """Rules that lacked what they need."""
+        return tuple(found for found in self.findings if found.status is Status.INCONCLUSIVE)
+
+
+def evaluate(subject: Subject) -> Evaluation:
+    """Run every rule on ``subject``, in the order of their codes."""
+    rules = list(RULES.items())
+    findings = [found for _, check in rules for found in check(subject)]
+    return Evaluation(tuple(findings), tuple(code for code, _ in rules))
+
+
+def _lacking(rule_: Rule, subject: Subject) -> str | None:
+    """Return what the rule needs and the subject lacks, as a clause."""
+    policy, manifest = subject.policy, subject.manifest
+    if policy is None and set(rule_.needs) - {"manifest", "index"}:
+        return "the policy could not be read"
+    if manifest is None and set(rule_.needs) - {"policy"}:
+        return "the manifest could not be read"
+    if set(rule_.needs) - {"policy", "manifest"} and not subject.index_is_readable:
+        return "the manifest's index could not be read"
+    if "unit" in rule_.needs and policy and manifest and policy.unit != manifest.header.unit:
+        return f"the policy counts {policy.unit}, the manifest counts {manifest.header.unit}"
+    if "previous" in rule_.needs and manifest and manifest.header.parents and subject.previous is None:
+        return "the parent manifest was not given; pass --against PREVIOUS"
+    return None
