@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from collapse_guard.errors import CellError
-from collapse_guard.kernels import canonical_bytes, sha256_hex
+from collapse_guard.kernels import canonical_bytes, class_names, sha256_hex
 from collapse_guard.plugins import Registry, nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Rows = pa.Table | pa.RecordBatch
+    Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 
 @runtime_checkable
@@ -39,26 +39,21 @@ class CellMap(Protocol):
         """Return the cell of each row in [0, n_cells), or -1 for "cannot say"; shape (rows,)."""
 
 
+class Fittable(Protocol):
+    """A kind of cell map, before it has seen real rows."""
+
+    def fit(self, rows: Rows, *, column: str) -> CellMap:
+        """Return the map over real ``rows``."""
+
+
 #: Cell maps by the ``kind`` of ``coverage.cells``; each class has ``fit(rows, column=...)``.
-CELL_MAPS: Registry[type] = Registry("cell_map")
+CELL_MAPS: Registry[Any] = Registry("cell_map")
 
 
-def class_names(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Return labels as text, null where there is none (null or NaN), shape (rows,).
-
-    >>> class_names(pa.array([3, None])).to_pylist()
-    ['3', None]
-    """
-    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if pa.types.is_dictionary(whole.type):
-        whole = whole.dictionary_decode()
-    if pa.types.is_nested(whole.type) or pa.types.is_binary(whole.type):
-        raise CellError(f"a label must be text, a number or a bool, got {whole.type}; name another column")
-    if pa.types.is_floating(whole.type):
-        whole = pc.if_else(pc.is_nan(whole), pa.scalar(None, whole.type), whole)
-    if pa.types.is_boolean(whole.type):
-        whole = pc.if_else(whole, "true", "false")
-    return whole.cast(pa.string())
+def fit_cells(kind: str, rows: Rows, *, column: str) -> CellMap:
+    """Return the cell map of a declared ``kind``, fitted on real rows; raises InputError for an unknown kind."""
+    fittable: Fittable = CELL_MAPS.get(kind)
+    return fittable.fit(rows, column=column)
 
 
 @CELL_MAPS.register("labels")
@@ -84,7 +79,9 @@ class LabelCells:
         """Return the map over the labels of real ``rows``; raises CellError if there are none."""
         labels = sorted(pc.unique(class_names(_column(rows, column)).drop_null()).to_pylist())
         if not labels:
-            raise CellError(f"column {column!r} holds no label in {rows.num_rows} rows; a reference needs labelled rows")
+            raise CellError(
+                f"column {column!r} holds no label in {rows.num_rows} rows; a reference needs labelled rows"
+            )
         return cls(column, tuple(labels))
 
     @property

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collapse_guard.cells import CELL_MAPS, CellMap
+from collapse_guard.cells import CellMap, fit_cells
 from collapse_guard.errors import AccumulationError, FilterError, ProvenanceError
 from collapse_guard.filters import KeepBestWithinCells, row_scores
 from collapse_guard.kernels import content_ids, id_hex, id_words
@@ -48,6 +48,9 @@ ARROW_TYPES: Final[dict[str, pa.DataType]] = {
     DATE: pa.uint16(),
     ID: pa.binary(16),
 }
+
+
+E = TypeVar("E", Origin, Evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class Tag:
         return cls(who, source, generator, depth, how, days)
 
 
-def _member(kind: type[Origin] | type[Evidence], value: Origin | Evidence | str, name: str) -> Any:
+def _member(kind: type[E], value: E | str, name: str) -> E:
     if isinstance(value, str):
         if value.upper() not in kind.__members__:
             allowed = ", ".join(member.name.lower() for member in kind)
@@ -129,7 +132,9 @@ def check_tags(rows: pa.Table, *, origin: Origin, what: str) -> None:
         raise ProvenanceError(f"{what}: {column.null_count} of {len(column)} rows have a null origin; tag them first")
     other = pc.sum(pc.not_equal(column, int(origin))).as_py() or 0
     if other:
-        raise ProvenanceError(f"{what}: {other} of {len(column)} rows are not tagged {origin.name.lower()}; add them apart")
+        raise ProvenanceError(
+            f"{what}: {other} of {len(column)} rows are not tagged {origin.name.lower()}; add them apart"
+        )
 
 
 @dataclass(frozen=True)
@@ -191,7 +196,9 @@ def _nothing_real(synthetic: pa.Table, column: str | None, parent: Manifest | No
     return f"nothing but synthetic: {described}{before}; add the real rows, they are never replaced"
 
 
-def filter_synthetic(real: pa.Table, synthetic: pa.Table, policy: Policy) -> tuple[np.ndarray, tuple[FilterReceipt, ...]]:
+def filter_synthetic(
+    real: pa.Table, synthetic: pa.Table, policy: Policy
+) -> tuple[np.ndarray, tuple[FilterReceipt, ...]]:
     """Return a keep mask of shape (synthetic rows,), and one receipt per source and generation."""
     keep = np.ones(synthetic.num_rows, dtype=bool)
     quality = policy.filters.quality
@@ -201,9 +208,15 @@ def filter_synthetic(real: pa.Table, synthetic: pa.Table, policy: Policy) -> tup
         raise FilterError("filters.quality keeps a share of each cell; add a coverage section with cells to the policy")
     cells = cell_map(real, policy)
     receipts: list[FilterReceipt] = []
-    groups = synthetic.group_by([SOURCE, GENERATION]).aggregate([]).sort_by([(SOURCE, "ascending"), (GENERATION, "ascending")])
+    groups = (
+        synthetic.group_by([SOURCE, GENERATION])
+        .aggregate([])
+        .sort_by([(SOURCE, "ascending"), (GENERATION, "ascending")])
+    )
     for group in groups.to_pylist():
-        same = pc.and_(pc.equal(synthetic.column(SOURCE), group[SOURCE]), pc.equal(synthetic.column(GENERATION), group[GENERATION]))
+        same = pc.and_(
+            pc.equal(synthetic.column(SOURCE), group[SOURCE]), pc.equal(synthetic.column(GENERATION), group[GENERATION])
+        )
         where = np.flatnonzero(same.to_numpy())
         rows = synthetic.take(where).combine_chunks().to_batches()[0]
         best = KeepBestWithinCells.fit(rows, cells=cells, score=SCORE, share=quality.keep_share)
@@ -211,7 +224,9 @@ def filter_synthetic(real: pa.Table, synthetic: pa.Table, policy: Policy) -> tup
         keep[where] = verdicts.column("keep").to_numpy(zero_copy_only=False)
         kept = [CellReceipt(cell=c.cell, rows=c.n_rows, kept_rows=c.n_kept_rows) for c in best.receipt(rows, verdicts)]
         label = f"{group[SOURCE]}, generation {group[GENERATION]}"
-        receipts.append(FilterReceipt(source=label, filter=best.spec.name, spec_id=best.spec.spec_id, cells=tuple(kept)))
+        receipts.append(
+            FilterReceipt(source=label, filter=best.spec.name, spec_id=best.spec.spec_id, cells=tuple(kept))
+        )
     return keep, tuple(receipts)
 
 
@@ -219,8 +234,7 @@ def cell_map(real: pa.Table, policy: Policy) -> CellMap:
     """Return the policy's cell map, fitted on real rows."""
     assert policy.coverage is not None
     declared = policy.coverage.cells
-    fitted: CellMap = CELL_MAPS.get(declared.kind).fit(real, column=declared.column)  # type: ignore[attr-defined]
-    return fitted
+    return fit_cells(declared.kind, real, column=declared.column)
 
 
 def quality_scores(rows: pa.Table, score: Score | None, policy: Policy) -> pa.Array:

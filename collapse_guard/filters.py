@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from collapse_guard.cells import CellMap
 
-    Rows = pa.Table | pa.RecordBatch
+    Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 #: A score column's name, or a function from rows to one score per row; higher is better.
 Score = str | Callable[[Any], "ArrayLike"]
@@ -166,7 +166,9 @@ class KeepBestWithinCells:
         keep = np.asarray(verdicts.column("keep").to_numpy(zero_copy_only=False), dtype=bool)
         n_rows = np.bincount(where + 1, minlength=self.cells.n_cells + 1)
         n_kept = np.bincount(where[keep] + 1, minlength=self.cells.n_cells + 1)
-        named = [CellKeep(name, int(n), int(k)) for name, n, k in zip(self.cells.names, n_rows[1:], n_kept[1:], strict=True)]
+        named = [
+            CellKeep(name, int(n), int(k)) for name, n, k in zip(self.cells.names, n_rows[1:], n_kept[1:], strict=True)
+        ]
         return (*named, *((CellKeep("(no cell)", int(n_rows[0]), int(n_kept[0])),) if n_rows[0] else ()))
 
 

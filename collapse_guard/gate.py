@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from collapse_guard.errors import InputError, ManifestError, PolicyError, Problem
 from collapse_guard.manifest import Manifest, load_manifest
-from collapse_guard.policy import Policy, load_policy
+from collapse_guard.policy import load_policy
 from collapse_guard.records import Finding, Severity, Status
 from collapse_guard.rules import RULES, Subject, evaluate
 
@@ -83,7 +84,7 @@ def check(
     reference = _manifest(None, anchor, folder, problems, required=False)
     for loaded in (current, previous, reference):
         if loaded is not None:
-            _loaded(lambda loaded=loaded: loaded.index, problems, code="CG004", path=loaded.name)  # type: ignore[misc]
+            _loaded(partial(getattr, loaded, "index"), problems, code="CG004", path=loaded.name)
     subject = Subject(rules, current, previous, reference, tuple(problems))
     result = evaluate(subject)
     unenforced = () if rules is None else rules.unenforced()
@@ -108,7 +109,9 @@ def _manifest(
 ) -> Manifest | None:
     if given is None and declared is None:
         if required:
-            problems.append(Problem("CG003", "", None, "manifest", "none given", "pass --manifest, or set manifests.current"))
+            problems.append(
+                Problem("CG003", "", None, "manifest", "none given", "pass --manifest, or set manifests.current")
+            )
         return None
     path = Path(given) if given is not None else folder / str(declared)
     return _loaded(lambda: load_manifest(path), problems, code="CG003", path=path)

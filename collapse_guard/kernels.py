@@ -1,4 +1,4 @@
-"""Pure array functions used by several stages: content ids and seeded hash order."""
+"""Pure array functions used by several stages: content ids, seeded hash order, labels as text."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from collapse_guard.errors import ProvenanceError
+from collapse_guard.errors import CellError, ProvenanceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,27 +26,30 @@ ID_RULE: Final = "sha256-128/record-json-nfc/1"
 
 def _plain(value: Any) -> Any:
     """Return ``value`` with text in NFC and bytes, dates and decimals as tagged text."""
-    if isinstance(value, str):
-        return unicodedata.normalize("NFC", value)
-    if isinstance(value, dict):
-        return {unicodedata.normalize("NFC", str(key)): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, bytes):
-        return {"$bytes": value.hex()}
-    if isinstance(value, (dt.datetime, dt.date, dt.time)):
-        return {"$time": value.isoformat()}
-    if isinstance(value, dt.timedelta):
-        return {"$seconds": value.total_seconds()}
-    if isinstance(value, Decimal):
-        return {"$decimal": str(value)}
-    return value
+    match value:
+        case str():
+            plain: Any = unicodedata.normalize("NFC", value)
+        case dict():
+            plain = {unicodedata.normalize("NFC", str(key)): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            plain = [_plain(item) for item in value]
+        case bytes():
+            plain = {"$bytes": value.hex()}
+        case dt.datetime() | dt.date() | dt.time():
+            plain = {"$time": value.isoformat()}
+        case dt.timedelta():
+            plain = {"$seconds": value.total_seconds()}
+        case Decimal():
+            plain = {"$decimal": str(value)}
+        case _:
+            plain = value
+    return plain
 
 
 def canonical_bytes(record: Any) -> bytes:
-    """Return the canonical form of one record: NFC text, sorted keys, no spaces, UTF-8.
+    r"""Return the canonical form of one record: NFC text, sorted keys, no spaces, UTF-8.
 
-    >>> canonical_bytes({"b": 1, "a": "e\\u0301"}) == canonical_bytes({"a": "\\u00e9", "b": 1})
+    >>> canonical_bytes({"b": 1, "a": "e\u0301"}) == canonical_bytes({"a": "\u00e9", "b": 1})
     True
     """
     text = json.dumps(_plain(record), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -67,9 +71,9 @@ def content_ids(rows: pa.Table | pa.RecordBatch) -> pa.FixedSizeBinaryArray:
 
 
 def id_words(ids: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Return (high, low) words of 16-byte ids, uint64 of shape (rows,) each; raises on nulls.
+    r"""Return (high, low) words of 16-byte ids, uint64 of shape (rows,) each; raises on nulls.
 
-    >>> hi, lo = id_words(pa.array([bytes(15) + b"\\x07"], type=pa.binary(16)))
+    >>> hi, lo = id_words(pa.array([bytes(15) + b"\x07"], type=pa.binary(16)))
     >>> int(hi[0]), int(lo[0])
     (0, 7)
     """
@@ -125,3 +129,21 @@ def sha256_hex(parts: Iterable[bytes]) -> str:
     for part in parts:
         digest.update(part)
     return f"sha256:{digest.hexdigest()}"
+
+
+def class_names(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Return labels as text, null where there is none (null or NaN), shape (rows,).
+
+    >>> class_names(pa.array([3, None])).to_pylist()
+    ['3', None]
+    """
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if pa.types.is_dictionary(whole.type):
+        whole = whole.dictionary_decode()
+    if pa.types.is_nested(whole.type) or pa.types.is_binary(whole.type):
+        raise CellError(f"a label must be text, a number or a bool, got {whole.type}; name another column")
+    if pa.types.is_floating(whole.type):
+        whole = pc.if_else(pc.is_nan(whole), pa.scalar(None, whole.type), whole)
+    if pa.types.is_boolean(whole.type):
+        whole = pc.if_else(whole, "true", "false")
+    return whole.cast(pa.string())

@@ -100,7 +100,10 @@ def synthetic_limit(n_real_rows: int, policy: Policy) -> int:
     25
     """
     floor, ratio = policy.mix.real_min_share, policy.mix.synthetic_to_real_max
-    limits = [n_real_rows * (1 - floor) / floor if floor > 0 else math.inf, math.inf if ratio is None else ratio * n_real_rows]
+    limits = [
+        n_real_rows * (1 - floor) / floor if floor > 0 else math.inf,
+        math.inf if ratio is None else ratio * n_real_rows,
+    ]
     most = min(limits)
     return int(most + 1e-9) if math.isfinite(most) else np.iinfo(np.int64).max >> 1
 

@@ -77,7 +77,7 @@ def tag(
     if isinstance(dataset, (DatasetDict, IterableDatasetDict)):
         return type(dataset)({name: _tag_one(part, tagged, overwrite=overwrite) for name, part in dataset.items()})
     if isinstance(dataset, (Dataset, IterableDataset)):
-        return _tag_one(dataset, tagged, overwrite=overwrite)  # type: ignore[no-any-return]
+        return _tag_one(dataset, tagged, overwrite=overwrite)
     raise ProvenanceError(f"tag takes a dataset of the `datasets` library, got {type(dataset).__name__}")
 
 
@@ -194,8 +194,12 @@ class GuardedDataset:
 
     def _accepted(self, dataset: Dataset, source: str, tagged: Tag) -> Dataset:
         if not isinstance(dataset, Dataset):
-            hint = "pass one split" if isinstance(dataset, (DatasetDict, IterableDatasetDict)) else "materialise it first"
-            raise ProvenanceError(f"source {source!r}: a datasets.Dataset is needed, got {type(dataset).__name__}; {hint}")
+            hint = (
+                "pass one split" if isinstance(dataset, (DatasetDict, IterableDatasetDict)) else "materialise it first"
+            )
+            raise ProvenanceError(
+                f"source {source!r}: a datasets.Dataset is needed, got {type(dataset).__name__}; {hint}"
+            )
         if len(dataset) == 0:
             raise ProvenanceError(f"source {source!r} has no rows; leave it out, or look at how it was read")
         coverage = self.policy.coverage
@@ -203,7 +207,7 @@ class GuardedDataset:
             hint = nearest(coverage.cells.column, dataset.column_names)
             raise ProvenanceError(f"source {source!r} has no column {coverage.cells.column!r} (coverage.cells); {hint}")
         if not set(PROVENANCE_COLUMNS) & set(dataset.column_names):
-            return _tag_one(dataset.with_format(None), tagged, overwrite=False)  # type: ignore[no-any-return]
+            return _tag_one(dataset.with_format(None), tagged, overwrite=False)
         return _already_tagged(dataset.with_format(None), source, tagged.origin)
 
     def training_set(self) -> Dataset:
@@ -261,7 +265,9 @@ class GuardedDataset:
         """
         target = Path(path)
         if target.exists():
-            raise ManifestError(f"{target} already exists; a generation is written once, name a new folder", path=target)
+            raise ManifestError(
+                f"{target} already exists; a generation is written once, name a new folder", path=target
+            )
         manifest = self.manifest()
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))

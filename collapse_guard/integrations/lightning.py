@@ -1,4 +1,4 @@
-"""PyTorch Lightning: one callback for `pytorch_lightning` and `lightning.pytorch`. It translates, the monitor decides."""
+"""PyTorch Lightning: one callback for both of its namespaces. It translates; the monitor decides."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from collapse_guard._optional import need
-from collapse_guard.cells import CellMap, LabelCells
 from collapse_guard.errors import CollapseHalt, ContractError, InputError
+from collapse_guard.integrations.batch_tally import BatchTally
 from collapse_guard.manifest import Manifest, load_manifest
 from collapse_guard.monitor import (
     Reference,
@@ -30,9 +30,9 @@ from collapse_guard.monitor import (
     write_state,
 )
 from collapse_guard.policy import Policy
-from collapse_guard.records import ORIGIN, Action, Origin
+from collapse_guard.records import Action
 from collapse_guard.report import as_json
-from collapse_guard.stats import CellCounts, OriginCounts
+from collapse_guard.stats import CellCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -67,10 +67,11 @@ class CollapseGuard(_Callback):
             policy's ``manifests.current`` if left out.
         parent: manifest of the generation before; evidence goes on from the state beside it. The
             policy's ``manifests.previous`` if left out.
-        sampler: ``(pl_module, n) -> cells or rows``: n fresh rows of the model, as integer cells (-1: no class claims
-            the row) or as a mapping of columns. Called in eval mode without gradients, seeded apart from training.
-        reference: what the samples are measured against; ``coverage.reference`` or the manifest's real rows if left out.
-        mode: ``raise`` stops cleanly and raises CollapseHalt from ``on_fit_end``; ``stop`` only stops; ``warn`` goes on.
+        sampler: ``(pl_module, n) -> cells or rows``: n fresh rows of the model, as integer cells (-1: no class
+            claims the row) or as a mapping of columns. Called in eval mode without gradients, seeded apart.
+        reference: what samples are measured against; ``coverage.reference`` or the manifest's real rows if left out.
+        mode: ``raise`` stops cleanly, then raises CollapseHalt from ``on_fit_end``; ``stop`` only stops;
+            ``warn`` goes on.
         contract: False skips the data contract; the report says so.
         report: where the JSON report goes; ``collapse_guard.<name>.json`` in the trainer's log folder if left out.
         name: tells several guards of one trainer apart.
@@ -79,7 +80,7 @@ class CollapseGuard(_Callback):
     Example: ``Trainer(callbacks=CollapseGuard("policy.yaml", manifest="gen1/manifest.cgm.json", sampler=sample))``
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keyword-only, and each is one thing a user may say
         self,
         policy: Policy | Mapping[str, Any] | str | PathLike[str],
         *,
@@ -107,7 +108,7 @@ class CollapseGuard(_Callback):
         self.name = name
         self.allow_resume_after_halt = allow_resume_after_halt
         self.watch: Watch | None = None
-        self._batches = _BatchTally(self.reference.cells if self.reference is not None else None)
+        self._batches = BatchTally(self.reference.cells if self.reference is not None else None)
         self._resumed = False
         self._looked_at_step = -1
         self._report_failed = False
@@ -166,7 +167,7 @@ class CollapseGuard(_Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look, if the policy's interval says so or if this is the last epoch."""
-        if self.watch is None or trainer.fast_dev_run:
+        if self.watch is None or _is_dry(trainer):
             return
         coverage, done = coverage_of(self.policy), trainer.current_epoch + 1
         since = done - max(coverage.warmup.epochs, 1)
@@ -176,7 +177,7 @@ class CollapseGuard(_Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look once more if training went on since the last look."""
-        if self.watch is not None and not trainer.fast_dev_run and self._looked_at_step != trainer.global_step:
+        if self.watch is not None and not _is_dry(trainer) and self._looked_at_step != trainer.global_step:
             self._look(trainer, pl_module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - hook signature
@@ -240,7 +241,7 @@ class CollapseGuard(_Callback):
             "schema": 1,
             "manifest_digest": None if self.manifest is None else self.manifest.digest,
             "watch": None if self.watch is None else self.watch.state(),
-            "origins": list(self._batches.origins().rows),
+            "batches": self._batches.state(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -252,7 +253,7 @@ class CollapseGuard(_Callback):
         if self.watch is not None and state_dict.get("watch") is not None:
             self.watch = self.watch.resumed(state_dict["watch"])
             self._resumed = True
-        self._batches.restore(state_dict.get("origins"))
+        self._batches.restore(state_dict.get("batches"))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002 - hook signature
         """Leave a note for tools that read checkpoints without this callback."""
@@ -288,72 +289,17 @@ class CollapseGuard(_Callback):
             self._report_failed = True
 
 
-class _BatchTally:
-    """Rows of training batches per origin and per cell, in buffers on the batch's device."""
-
-    def __init__(self, cells: CellMap | None) -> None:
-        self.seen = False
-        self._lookup = None if cells is None else _integer_lookup(cells)
-        self._origins = torch.zeros(len(Origin), dtype=torch.int64)
-        self._cells = None if self._lookup is None else torch.zeros(cells.n_cells + 1, dtype=torch.int64)  # type: ignore[union-attr]
-
-    def add(self, batch: Any, column: str | None) -> None:
-        """Add a batch that is a mapping with ``cg_origin``; others carry no provenance and are not counted."""
-        if not isinstance(batch, dict):
-            return
-        codes, labels = batch.get(ORIGIN), batch.get(column)
-        if isinstance(codes, torch.Tensor):
-            self.seen = True
-            flat = codes.reshape(-1).long()
-            flat = torch.where((flat < 0) | (flat >= len(Origin)), 0, flat)
-            self._origins = _added(self._origins, flat)
-        if self._cells is not None and self._lookup is not None and _holds_integers(labels):
-            self._lookup = self._lookup.to(labels.device)
-            flat = labels.reshape(-1).long()
-            last = self._lookup.numel() - 1
-            flat = torch.where((flat < 0) | (flat >= last), last, flat)
-            self._cells = _added(self._cells, self._lookup[flat])
-
-    def origins(self) -> OriginCounts:
-        """Return the rows per origin."""
-        return OriginCounts(tuple(self._origins.tolist()))
-
-    def cell_rows(self) -> list[int] | None:
-        """Return the rows per cell, those of no cell last; None if labels are not integers."""
-        return None if self._cells is None else self._cells.tolist()
-
-    def restore(self, rows: list[int] | None) -> None:
-        """Go on from the rows of a checkpoint."""
-        if rows is not None and any(rows):
-            self.seen = True
-            self._origins = torch.tensor(rows, dtype=torch.int64)
-
-
-def _holds_integers(values: Any) -> bool:
-    return isinstance(values, torch.Tensor) and not values.is_floating_point() and not values.is_complex()
-
-
-def _added(buffer: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    buffer = buffer.to(codes.device)
-    return buffer.scatter_add_(0, codes, torch.ones_like(codes))
-
-
-def _integer_lookup(cells: CellMap) -> torch.Tensor | None:
-    """Return label -> cell for labels 0, 1, 2, ...; the last entry stands for every other label."""
-    if not isinstance(cells, LabelCells) or not all(name.isdecimal() and len(name) <= 6 for name in cells.names):
-        return None
-    table = torch.full((max(map(int, cells.names)) + 2,), cells.n_cells, dtype=torch.int64)
-    for cell, name in enumerate(cells.names):
-        table[int(name)] = cell
-    return table
-
-
 def _manifest(given: Manifest | str | PathLike[str] | None, declared: str | None, folder: Path) -> Manifest | None:
     if isinstance(given, Manifest):
         return given
     if given is not None:
         return load_manifest(given)
     return None if declared is None else load_manifest(folder / declared)
+
+
+def _is_dry(trainer: Trainer) -> bool:
+    """Return whether this is a ``fast_dev_run``, whose model is no model."""
+    return bool(getattr(trainer, "fast_dev_run", False))
 
 
 def _is_last_epoch(trainer: Trainer) -> bool:
@@ -385,7 +331,9 @@ def _summed(trainer: Trainer, counts: CellCounts) -> CellCounts:
     """Return the counts of all ranks: whole numbers, so that every rank decides on the same ones."""
     if trainer.world_size == 1:
         return counts
-    local = torch.tensor([*counts.rows, counts.n_unclaimed_rows], dtype=torch.int64, device=trainer.strategy.root_device)
+    local = torch.tensor(
+        [*counts.rows, counts.n_unclaimed_rows], dtype=torch.int64, device=trainer.strategy.root_device
+    )
     total = trainer.strategy.reduce(local, reduce_op="sum").tolist()
     return CellCounts(tuple(total[:-1]), total[-1])
 

@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from collapse_guard.cells import class_names
 from collapse_guard.errors import ProvenanceError
-from collapse_guard.kernels import canonical_bytes, id_words, sha256_hex
+from collapse_guard.kernels import canonical_bytes, class_names, id_words, sha256_hex
 from collapse_guard.records import EVIDENCE, GENERATION, GENERATOR, ID, ORIGIN, SOURCE, UNKNOWN_GENERATION, Origin
 
 if TYPE_CHECKING:

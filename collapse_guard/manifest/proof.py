@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from collapse_guard.kernels import id_hex
-from collapse_guard.records import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from collapse_guard.manifest.manifest import Manifest
+    from collapse_guard.records import Origin
 
 MAX_IDS: Final = 10
 
@@ -50,7 +50,9 @@ class Loss:
         >>> Loss(3, (("web", "cat", 3),), ("00ff",)).describe()
         '3 real rows lost: web/cat 3; ids 00ff'
         """
-        shown = ", ".join(f"{source}/{label or '(no class)'} {rows}" for source, label, rows in self.by_source_and_class[:5])
+        shown = ", ".join(
+            f"{source}/{label or '(no class)'} {rows}" for source, label, rows in self.by_source_and_class[:5]
+        )
         n_more = len(self.by_source_and_class) - 5
         more = f" and {n_more} more groups" if n_more > 0 else ""
         row = "row" if self.n_rows == 1 else "rows"

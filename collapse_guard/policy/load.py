@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
 _HERE = Path(__file__).parent
+_MAX_SHOWN = 60
 
 
 def load_policy(path: str | PathLike[str]) -> Policy:
@@ -90,7 +91,9 @@ def _extended(tree: Tree, path: Path, *, seen: tuple[Path, ...]) -> Tree:
         return tree
     if not isinstance(extends, str):
         line = tree.places.get(("extends",), (tree.file, None))[1]
-        problem = Problem("CG001", tree.file, line, "extends", f"must be text, got {extends!r}", "preset:NAME@1 or a file")
+        problem = Problem(
+            "CG001", tree.file, line, "extends", f"must be text, got {extends!r}", "preset:NAME@1 or a file"
+        )
         raise PolicyError([problem])
     if extends.startswith("preset:"):
         base = _merged(preset_path(extends.removeprefix("preset:")), seen=seen)
@@ -151,7 +154,7 @@ def _problem(tree: Tree, fault: dict[str, Any]) -> Problem:
 
 def _shown(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
 
 
 def _siblings(path: tuple[str | int, ...]) -> list[str]:

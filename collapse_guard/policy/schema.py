@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from os import PathLike
+from os import PathLike  # noqa: TC003 - a section base reads annotations at run time
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -66,7 +66,9 @@ class Mix(Section):
     real_min_share: Share = Field(
         0.50, description="floor of the real share; at 0.5 drift noise stays under 0.67x of sampling noise"
     )
-    synthetic_to_real_max: float | None = Field(None, ge=0, allow_inf_nan=False, description="largest ratio of synthetic to real")
+    synthetic_to_real_max: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="largest ratio of synthetic to real"
+    )
     per_generator_max_share: Share | None = Field(None, description="largest share that one generator may supply")
     drift: Drift | None = Field(None, json_schema_extra=_LATER)
     seed: int = Field(0, ge=0, description="seed of the order in which synthetic rows are taken")
@@ -119,7 +121,7 @@ class Filters(Section):
     """What is asked of a synthetic row before it may enter."""
 
     quality: Quality | None = Field(None, description="keep the best share within each cell of coverage.cells")
-    require_reason: bool = Field(True, json_schema_extra=_LATER)
+    require_reason: bool = Field(default=True, json_schema_extra=_LATER)
     tail: FilterTail | None = Field(None, json_schema_extra=_LATER)
 
 
@@ -156,7 +158,9 @@ class Coverage(Section):
     every: Every = Every(epochs=1)
     samples_per_look: int = Field(2000, ge=1, description="generated rows per look")
     on_violation: Literal["halt", "warn"] = "halt"
-    reference: str | None = Field(None, description="manifest of the real reference; the parent's real rows if left out")
+    reference: str | None = Field(
+        None, description="manifest of the real reference; the parent's real rows if left out"
+    )
     by: tuple[str, ...] = Field(("class",), json_schema_extra=_LATER)
     min_class_rows: Rows = Field(1, description="reference rows that make a class count for CG501")
     max_classes_lost: Rows = Field(0, description="classes that may be missing from the training set (CG501)")

@@ -74,7 +74,9 @@ def read_tree(text: str, *, file: str) -> Tree:
 def _value(node: yaml.Node, path: Path, tree: Tree, loader: _Loader, seen: set[int]) -> Any:
     line = node.start_mark.line + 1
     if id(node) in seen:
-        tree.fault(line, path, "aliases (*name) are not allowed", "write the value out, or move it to a file and use extends")
+        tree.fault(
+            line, path, "aliases (*name) are not allowed", "write the value out, or move it to a file and use extends"
+        )
         return None
     seen.add(id(node))
     if len(path) > MAX_DEPTH:
@@ -84,6 +86,11 @@ def _value(node: yaml.Node, path: Path, tree: Tree, loader: _Loader, seen: set[i
         return _mapping(node, path, tree, loader, seen)
     if isinstance(node, yaml.SequenceNode):
         return [_placed(item, (*path, number), tree, loader, seen) for number, item in enumerate(node.value)]
+    return _scalar(node, path, tree, loader)
+
+
+def _scalar(node: yaml.Node, path: Path, tree: Tree, loader: _Loader) -> Any:
+    line = node.start_mark.line + 1
     if not node.tag.startswith("tag:yaml.org,2002:"):
         tree.fault(line, path, f"tags ({node.tag}) are not allowed", "write a plain value")
         return None

@@ -23,7 +23,12 @@ def proven_loss(policy: Policy, previous: Manifest, current: Manifest) -> Loss:
     return lost_real_rows(previous, current, scope=policy.accumulation.scope, exempt=exempt)
 
 
-@rule("CG201", Severity.ERROR, "real rows lost since the previous generation", needs=("policy", "manifest", "index", "previous"))
+@rule(
+    "CG201",
+    Severity.ERROR,
+    "real rows lost since the previous generation",
+    needs=("policy", "manifest", "index", "previous"),
+)
 def real_rows_lost(subject: Subject) -> Iterator[Finding]:
     """Anti-join of real ids, exact."""
     assert subject.policy is not None
@@ -52,7 +57,9 @@ def real_rows_lost(subject: Subject) -> Iterator[Finding]:
         )
 
 
-@rule("CG202", Severity.ERROR, "real rows replaced by synthetic ones", needs=("policy", "manifest", "index", "previous"))
+@rule(
+    "CG202", Severity.ERROR, "real rows replaced by synthetic ones", needs=("policy", "manifest", "index", "previous")
+)
 def real_rows_replaced(subject: Subject) -> Iterator[Finding]:
     """As many new synthetic rows as lost real ones, within a tolerance."""
     assert subject.policy is not None
@@ -92,14 +99,20 @@ def parent_is_recorded(subject: Subject) -> Iterator[Finding]:
     pinned = subject.policy.manifests.parent_digest
     evidence = {"recorded": sorted(recorded), "given": given, "pinned": pinned}
     if given is None and recorded:
-        text, remedy = "the manifest records a parent, none was given", "pass --against PREVIOUS, or set manifests.previous"
+        text, remedy = (
+            "the manifest records a parent, none was given",
+            "pass --against PREVIOUS, or set manifests.previous",
+        )
     elif given is None and subject.manifest.header.generation > 0:
         text = f"generation {subject.manifest.header.generation} records no parent"
         remedy = "write the manifest from the loaded parent generation"
     elif given is not None and given not in recorded:
         text, remedy = f"{given[:19]}... is not the recorded parent", "compare with the parent that the manifest names"
     elif given is not None and pinned is not None and given != pinned:
-        text, remedy = f"the policy pins parent {pinned[:19]}..., given is {given[:19]}...", "update manifests.parent_digest in review"
+        text, remedy = (
+            f"the policy pins parent {pinned[:19]}..., given is {given[:19]}...",
+            "update manifests.parent_digest in review",
+        )
     else:
         return
     yield Finding("CG204", Severity.ERROR, text, evidence=evidence, subject="parent", remedy=remedy)

@@ -20,9 +20,7 @@ def classes_alive(subject: Subject) -> Iterator[Finding]:
     coverage = subject.policy.coverage
     if before is None or coverage is None:
         return
-    reference = {
-        name: rows for name, rows in before.class_rows(Origin.REAL).items() if rows >= coverage.min_class_rows
-    }
+    reference = {name: rows for name, rows in before.class_rows(Origin.REAL).items() if rows >= coverage.min_class_rows}
     present = subject.manifest.class_rows()
     lost = sorted((name for name in reference if name not in present), key=lambda name: (reference[name], name))
     if len(lost) > coverage.max_classes_lost:
@@ -32,7 +30,12 @@ def classes_alive(subject: Subject) -> Iterator[Finding]:
             "CG501",
             Severity.ERROR,
             f"{len(lost)} of {len(reference)} classes are gone: {shown}",
-            evidence={"lost": lost[:10], "n_lost": len(lost), "coverage": n_alive / len(reference), "coverage_before": 1.0},
+            evidence={
+                "lost": lost[:10],
+                "n_lost": len(lost),
+                "coverage": n_alive / len(reference),
+                "coverage_before": 1.0,
+            },
             subject="classes",
             remedy="put the rows of these classes back",
         )

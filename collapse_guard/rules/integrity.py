@@ -19,8 +19,15 @@ def _problems(subject: Subject, code: str) -> Iterator[Finding]:
     for problem in subject.problems:
         if problem.code == code:
             text = f"{problem.key}: {problem.message}" if problem.key else problem.message
-            place = {"file": problem.file, "line": problem.line}
-            yield Finding(code, Severity.ERROR, text, subject=problem.key, remedy=problem.remedy, **place)  # type: ignore[arg-type]
+            yield Finding(
+                code,
+                Severity.ERROR,
+                text,
+                subject=problem.key,
+                remedy=problem.remedy,
+                file=problem.file,
+                line=problem.line,
+            )
 
 
 @rule("CG001", Severity.ERROR, "policy does not parse, or has an unknown key", needs=())
@@ -63,7 +70,9 @@ def ids_are_unique(subject: Subject) -> Iterator[Finding]:
     """Rows of one source that carry the same id."""
     assert subject.manifest is not None
     grouped = subject.manifest.index.group_by(["source", "id_hi", "id_lo"]).aggregate([([], "count_all")])
-    twice = grouped.filter(pc.greater(grouped.column("count_all"), 1)).sort_by([("id_hi", "ascending"), ("id_lo", "ascending")])
+    twice = grouped.filter(pc.greater(grouped.column("count_all"), 1)).sort_by(
+        [("id_hi", "ascending"), ("id_lo", "ascending")]
+    )
     for source in sorted(pc.unique(twice.column("source")).to_pylist()):
         part: pa.Table = twice.filter(pc.equal(twice.column("source"), source))
         n_extra = int(pc.sum(part.column("count_all")).as_py()) - part.num_rows
@@ -71,7 +80,8 @@ def ids_are_unique(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             "CG005",
             Severity.ERROR,
-            f"source {source!r}: {part.num_rows} ids stand more than once ({n_extra} rows too many); ids {', '.join(ids)}",
+            f"source {source!r}: {part.num_rows} ids stand more than once ({n_extra} rows too many);"
+            f" ids {', '.join(ids)}",
             evidence={"n_ids": part.num_rows, "n_extra_rows": n_extra, "ids": ids},
             subject=str(source),
             remedy="remove exact duplicates before the manifest is written",

@@ -12,6 +12,7 @@ from collapse_guard.rules.registry import Subject, rule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
 @rule("CG101", Severity.ERROR, "real share below floor", needs=("policy", "manifest", "index", "unit"))
 def real_share(subject: Subject) -> Iterator[Finding]:
     """Share of real rows, and of each source that has a floor of its own."""
@@ -111,7 +112,8 @@ def generator_cap(subject: Subject) -> Iterator[Finding]:
             yield Finding(
                 "CG106",
                 Severity.WARNING,
-                f"generator {generator!r}: {n_made} of {n_rows} rows are a share of {n_made / n_rows:.4f}, the cap is {cap:g}",
+                f"generator {generator!r}: {n_made} of {n_rows} rows are a share of {n_made / n_rows:.4f},"
+                f" the cap is {cap:g}",
                 evidence={"share": n_made / n_rows, "cap": cap, "n_rows": n_made},
                 subject=str(generator),
                 remedy="mix in other generators, or real rows",

@@ -1,37 +1,29 @@
-"""During training: is the tail still there? Count, test with a stated error rate, decide. No framework here.
+"""The watch over a chain of generations: a value; every look returns a new one, and its state is plain.
 
-A :class:`Watch` is a value: every look returns a new one, its state is plain, and a child generation goes on from
-the state its parent left beside the parent's manifest.
+A child generation goes on from the state that its parent left beside the parent's manifest, because a slow
+collapse is only visible across generations.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import numpy as np
 import pyarrow as pa
 
-from collapse_guard._atomic import write_bytes
-from collapse_guard.cells import CELL_MAPS, CellMap
+from collapse_guard.cells import CellMap, fit_cells
 from collapse_guard.decision import decide
-from collapse_guard.errors import AccumulationError, CellError, ContractError, InputError, PolicyError, Problem
+from collapse_guard.errors import CellError, InputError, PolicyError, Problem
 from collapse_guard.kernels import canonical_bytes, sha256_hex
-from collapse_guard.policy import Policy
-from collapse_guard.records import Action, Decision, Origin, Status
-from collapse_guard.rules import Subject, evaluate
+from collapse_guard.records import Action, Decision, Origin
 from collapse_guard.stats import CellCounts, ClassEvidence, TailEvidence
 
 if TYPE_CHECKING:
     from collapse_guard.manifest import Manifest
-    from collapse_guard.policy import Coverage
-    from collapse_guard.rules import Evaluation
+    from collapse_guard.policy import Coverage, Policy
 
 STATE_SCHEMA: Final = 1
-REPORT_SCHEMA: Final = "collapse-guard/run/1"
 
 
 @dataclass(frozen=True)
@@ -49,7 +41,7 @@ class Reference:
             text = f"{manifest.name}: its real rows carry no class"
             raise CellError(f"{text}; write the manifest under a policy with coverage.cells.column")
         column = coverage.cells.column
-        cells: CellMap = CELL_MAPS.get(coverage.cells.kind).fit(pa.table({column: sorted(rows)}), column=column)  # type: ignore[attr-defined]
+        cells = fit_cells(coverage.cells.kind, pa.table({column: sorted(rows)}), column=column)
         unclaimed = manifest.n_origin_rows(Origin.REAL) - sum(rows.values())
         return cls(cells, CellCounts.of([rows[name] for name in cells.names], n_unclaimed_rows=unclaimed))
 
@@ -84,6 +76,7 @@ class Watch:
     """Evidence of a chain of generations, folded look by look.
 
     >>> from collapse_guard.cells import LabelCells
+    >>> from collapse_guard.policy import Policy
     >>> policy = Policy.coerce({"version": 1, "coverage": {}})
     >>> reference = Reference(LabelCells("label", ("a", "b", "c")), CellCounts.of([900, 60, 40]))
     >>> watch = Watch.start(policy, reference, generation=1)
@@ -162,7 +155,11 @@ class Watch:
             "policy_digest": self.policy.digest,
             "reference_digest": self.reference.digest,
             "generation": self.generation,
-            "tail": {"n_looks": self.tail.n_looks, "log_mass": self.tail.log_mass, "log_coverage": self.tail.log_coverage},
+            "tail": {
+                "n_looks": self.tail.n_looks,
+                "log_mass": self.tail.log_mass,
+                "log_coverage": self.tail.log_coverage,
+            },
             "classes": {"n_looks": self.classes.n_looks, "log_classes": self.classes.log_classes},
             "last": [self.tail.last_n_rows, self.tail.last_tail_rows, self.tail.last_tail_cells],
             "looks": [asdict(look) for look in self.looks],
@@ -181,7 +178,9 @@ class Watch:
         try:
             return self._with(state)
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise InputError(f"not a state of the guard: {type(error).__name__} {error}; delete it to start anew") from None
+            raise InputError(
+                f"not a state of the guard: {type(error).__name__} {error}; delete it to start anew"
+            ) from None
 
     def _with(self, state: dict[str, Any]) -> Self:
         if state["schema"] != STATE_SCHEMA:
@@ -221,116 +220,7 @@ def coverage_of(policy: Policy) -> Coverage:
     """Return the coverage section; raises PolicyError if there is none."""
     if policy.coverage is None:
         text = "a run is watched by the coverage section, and the policy has none"
-        raise PolicyError([Problem("CG001", policy.name, None, "coverage", text, "add 'coverage: {cells: {column: label}}'")])
+        raise PolicyError(
+            [Problem("CG001", policy.name, None, "coverage", text, "add 'coverage: {cells: {column: label}}'")]
+        )
     return policy.coverage
-
-
-def count_sample(sample: Any, cells: CellMap) -> CellCounts:
-    """Return the counts of generated rows.
-
-    Args:
-        sample: cells as a 1-D integer array in [-1, n_cells), or rows as a mapping of columns or an Arrow table.
-            Labels that no real row has are unclaimed.
-
-    Raises CellError, which names the sampler, for anything else.
-    """
-    if sample is None:
-        raise CellError("the sampler returned nothing; return cells (1-D integers) or rows (a mapping of columns)")
-    if isinstance(sample, (pa.Table, pa.RecordBatch)):
-        found = cells.cells(sample)
-    elif isinstance(sample, dict):
-        found = cells.cells(pa.table({name: _plain_column(column) for name, column in sample.items()}))
-    else:
-        found = np.asarray(sample.cpu() if hasattr(sample, "cpu") else sample)
-    if found.ndim != 1 or found.size == 0 or not np.issubdtype(found.dtype, np.integer):
-        text = f"the sampler returned {found.dtype} of shape {found.shape}"
-        raise CellError(f"{text}; return a non-empty 1-D array of integer cells, -1 for rows that no class claims")
-    outside = np.flatnonzero((found < -1) | (found >= cells.n_cells))
-    if outside.size:
-        text = f"the sampler returned cell {int(found[outside[0]])} for {outside.size} of {found.size} rows"
-        raise CellError(f"{text}; the reference has cells 0 to {cells.n_cells - 1}, and -1 for rows that no class claims")
-    return CellCounts.zeros(cells.n_cells).update(found)
-
-
-def _plain_column(column: Any) -> Any:
-    return column.cpu().numpy() if hasattr(column, "cpu") else column
-
-
-def check_contract(policy: Policy, manifest: Manifest, previous: Manifest | None) -> Evaluation:
-    """Raise unless the training data keeps the policy.
-
-    Raises AccumulationError if real rows were lost or replaced, ContractError for any other error finding and for
-    rules that could not be evaluated while the policy says ``on_missing_evidence: fail``.
-    """
-    found = evaluate(Subject(policy, manifest, previous))
-    strict = policy.on_missing_evidence == "fail"
-    against = [*found.failed, *(found.inconclusive if strict else ())]
-    if not against:
-        return found
-    lines = "; ".join(f"{finding.code} {finding.message}" for finding in against)
-    text = f"{manifest.name} breaks the policy: {lines}"
-    if any(finding.code in {"CG201", "CG202"} and finding.status is Status.FAIL for finding in against):
-        raise AccumulationError(text)
-    raise ContractError(text)
-
-
-def evidence_path(manifest_path: Path) -> Path:
-    """Return where the state of a run lies: beside the manifest it trained on."""
-    return manifest_path.parent / f"{manifest_path.name.removesuffix('.json').removesuffix('.cgm')}.evidence.json"
-
-
-def write_state(path: Path, watch: Watch) -> Path:
-    """Write the state of a watch for the next generation."""
-    return write_bytes(path, (json.dumps(watch.state(), indent=1, sort_keys=True) + "\n").encode())
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """Return a state that :func:`write_state` wrote; raises InputError for anything else."""
-    try:
-        state = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a state of the guard ({error}); delete it to start anew") from None
-    if not isinstance(state, dict):
-        raise InputError(f"{path}: not a state of the guard; delete it to start anew")
-    return state
-
-
-def run_view(
-    *,
-    policy: Policy,
-    manifest: Manifest | None,
-    watch: Watch | None,
-    origins: dict[str, int] | None,
-    cell_rows: list[int] | None,
-    contract: str,
-) -> dict[str, Any]:
-    """Return the report of a run as plain values, under the schema ``collapse-guard/run/1``.
-
-    Args:
-        origins: rows of training batches per origin, None if batches carried no provenance.
-        cell_rows: rows of training batches per cell, those of no cell last; None if they were not counted.
-        contract: ``checked`` or ``off``.
-    """
-    decision = None if watch is None or watch.decision is None else watch.decision.as_dict()
-    return {
-        "schema": REPORT_SCHEMA,
-        "policy": {"name": policy.name, "digest": policy.digest},
-        "manifest": None if manifest is None else {"name": manifest.name, "digest": manifest.digest},
-        "contract": contract,
-        "batches": {"origins": origins, "cells": cell_rows},
-        "note": "" if watch is None else watch.note,
-        "reference": None if watch is None else _reference_view(watch),
-        "looks": [] if watch is None else [asdict(look) for look in watch.looks],
-        "decision": decision,
-        "halted": watch is not None and watch.halted,
-    }
-
-
-def _reference_view(watch: Watch) -> dict[str, Any]:
-    counts = watch.reference.counts
-    return {
-        "digest": watch.reference.digest,
-        "cells": dict(zip(watch.reference.cells.names, counts.rows, strict=True)),
-        "n_unclaimed_rows": counts.n_unclaimed_rows,
-        "tail": [watch.reference.cells.names[cell] for cell in watch.tail.tail],
-    }

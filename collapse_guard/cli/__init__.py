@@ -1,0 +1,46 @@
+"""The command line: one file per command, exit codes 0 kept, 1 violated, 2 unusable, 3 inconclusive."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from collapse_guard.cli import check, demo, schema
+from collapse_guard.errors import ContractError, InputError, MissingExtraError
+
+app = typer.Typer(
+    name="collapse-guard",
+    help="Guardrail against model collapse: keep real data, filter the rest, halt when the tail dies.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("check")(check.check)
+app.command("demo")(demo.demo)
+app.command("schema")(schema.schema)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:  # noqa: FBT001 - typer's way
+    """Guardrail against model collapse: keep real data, filter the rest, halt when the tail dies."""
+    if show:
+        from importlib.metadata import version as installed  # noqa: PLC0415 - only for this flag
+
+        typer.echo(f"collapse-guard {installed('collapse-guard')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is one line per fault, never a traceback."""
+    try:
+        app()
+    except (InputError, MissingExtraError) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except ContractError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        typer.echo(f"error: {error.filename or ''}: {error.strerror or error}", err=True)
+        sys.exit(2)

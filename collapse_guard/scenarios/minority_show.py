@@ -1,0 +1,186 @@
+"""The demo as people see it: a live table, a plot, a summary in words."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from collapse_guard.errors import InputError
+from collapse_guard.policy import load_policy
+from collapse_guard.policy.load import preset_path
+from collapse_guard.report import as_json
+from collapse_guard.report.plot import draw_chains
+from collapse_guard.scenarios.minority_images import ARMS, Chain, Generation, World, quiet, run_arm
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["ARMS", "run", "story"]
+
+_MARKER = "demo.json"
+SCHEMA = "collapse-guard/demo/1"
+
+
+def run(out: Path, *, seed: int, generations: int, arms: tuple[str, ...]) -> dict[str, list[Generation]]:
+    """Run the arms, show a live table, and write manifests, reports and the plot to ``out``.
+
+    Raises InputError if ``out`` holds something that no demo wrote.
+    """
+    _clear(out)
+    quiet()
+    policy = load_policy(preset_path("minority-images@1"))
+    world = World.load()
+    limit = -math.log(policy.coverage.false_halt_rate) if policy.coverage else math.inf
+    console = Console(highlight=False)
+    for line in _opening(world, limit):
+        console.print(line)
+    as_json({"schema": SCHEMA, "seed": seed, "unfinished": True}, out / _MARKER)
+    table = _table()
+    progress = Progress(
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+    )
+    history: dict[str, list[Generation]] = {}
+    chains: dict[str, Chain] = {}
+    with Live(Group(table, progress), console=console, refresh_per_second=4, transient=False):
+        for arm in arms:
+            task = progress.add_task(arm, total=generations)
+
+            def tell(generation: Generation, chain: Chain, task: Any = task) -> None:
+                if chain.refusal and generation.arm not in chains:
+                    for line in _refusal(chain.refusal):
+                        console.print(line, style="yellow", soft_wrap=True)
+                    chains[generation.arm] = chain
+                table.add_row(*_cells(generation, world), style="bold red" if generation.halted else None)
+                progress.update(task, advance=1)
+
+            history[arm] = run_arm(arm, world, policy, out / arm, seed=seed, generations=generations, tell=tell)
+            progress.update(task, completed=generations if not history[arm][-1].halted else len(history[arm]))
+    _write(out, history, world, limit, seed=seed, refusal=chains["replace"].refusal if "replace" in chains else "")
+    return history
+
+
+def story(history: dict[str, list[Generation]], *, seconds: float, out: Path) -> list[str]:
+    """Return what happened, in words."""
+    lines = [""]
+    for arm, rows in history.items():
+        last = rows[-1]
+        if last.halted:
+            lines.append(f"{arm}: HALTED after generation {last.number}: {last.message}.")
+        else:
+            peak = max(row.look.log_e for row in rows)
+            lines.append(f"{arm}: finished {len(rows)} generations without a halt (highest log e {peak:.1f}).")
+    meanings = {
+        "replace": "replace threw the real rows away: the common digits stayed crisp while a class died.",
+        "accumulate": "accumulate kept the real rows and all raw output: slower, but bias piles up all the same.",
+        "guarded": "guarded kept every real row, filtered the output within each class and capped it.",
+    }
+    lines += [meanings[arm] for arm in history]
+    if "replace" in history:
+        lines.append(
+            "Before its second generation the data contract refused replace; its arm then ran with the contract off."
+        )
+        lines.append(f"The refusal stands in {out / _MARKER}.")
+    lines.append(f"Manifests, reports and {out / 'demo.png'} were written in {seconds:.0f} s.")
+    return lines
+
+
+def weakest_class(generation: Generation, world: World) -> tuple[str, float]:
+    """Return the class whose share fell most against its real share, and the ratio."""
+    reference, look = world.reference.counts, generation.look
+    shares = np.array(look.counts) / look.n_rows / (np.array(reference.rows) / reference.n_rows)
+    cell = int(np.argmin(shares))
+    return world.reference.cells.names[cell], float(shares[cell])
+
+
+def _clear(out: Path) -> None:
+    """Empty a folder that an earlier demo wrote; leave anything else alone."""
+    if out.is_file():
+        raise InputError(f"{out} is a file; --out names a folder")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not (out / _MARKER).is_file():
+        raise InputError(f"{out} is not empty and no demo wrote it; name another folder with --out")
+    for arm in ARMS:
+        shutil.rmtree(out / arm, ignore_errors=True)
+    (out / _MARKER).unlink()
+
+
+def _opening(world: World, limit: float) -> list[str]:
+    sizes = np.bincount(world.labels).tolist()
+    return [
+        f"{sum(sizes)} real digits, made long-tailed: {' '.join(map(str, sizes))} rows of the classes 0 to 9",
+        f"(the rarest holds {min(sizes) / sum(sizes):.1%}). A generator of class and image is trained on them, then on its own",
+        "output, generation after generation. Each model is looked at: 2000 fresh rows, labelled by a",
+        "frozen classifier that may answer none.",
+        "",
+        "  tail     rare classes alive / expected      mass   share of the tail over its real share",
+        "  weakest  class that lost most, and its share over its real share",
+        f"  log e    evidence that the tail is dying; a run halts at {limit:.1f} (1 healthy run in 100 gets there)",
+        "",
+    ]
+
+
+def _table() -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("arm", "gen", "real", "own", "tail", "mass", "weakest", "none", "log e", "decision"):
+        table.add_column(title, justify="left" if title in {"arm", "decision"} else "right", no_wrap=True)
+    return table
+
+
+def _cells(generation: Generation, world: World) -> tuple[str, ...]:
+    look = generation.look
+    name, ratio = weakest_class(generation, world)
+    return (
+        generation.arm,
+        str(generation.number),
+        str(generation.n_real_rows),
+        str(generation.n_synthetic_rows),
+        f"{look.tail_cells_alive}/{look.expected_tail_cells:.1f}",
+        f"{look.tail_mass_ratio:.2f}",
+        f"{name} {ratio:.2f}",
+        f"{look.n_unclaimed_rows / look.n_rows:.1%}",
+        f"{look.log_e:.1f}",
+        look.action,
+    )
+
+
+def _refusal(text: str) -> list[str]:
+    """Return what the data contract said, a line per finding."""
+    first, _, rest = text.partition(" breaks the policy: ")
+    findings = [finding.partition("; ids ")[0] for finding in rest.split("; CG")]
+    return [
+        f"data contract: {first} is refused",
+        *(f"  {'' if n == 0 else 'CG'}{text}" for n, text in enumerate(findings)),
+    ]
+
+
+def _write(
+    out: Path, history: dict[str, list[Generation]], world: World, limit: float, *, seed: int, refusal: str
+) -> None:
+    chains = {
+        arm: [
+            asdict(row.look)
+            | {
+                "generation": row.number,
+                "weakest_class": weakest_class(row, world)[0],
+                "weakest_ratio": weakest_class(row, world)[1],
+            }
+            for row in rows
+        ]
+        for arm, rows in history.items()
+    }
+    samples = {f"{arm}\ngeneration {rows[-1].number}": rows[-1].samples for arm, rows in history.items()}
+    first = next(iter(history.values()))[0]
+    draw_chains(chains, {"first\nmodel": first.samples, **samples}, limit=limit, path=out / "demo.png")
+    as_json({"schema": SCHEMA, "seed": seed, "refusal": refusal, "chains": chains}, out / _MARKER)
