@@ -7,6 +7,7 @@ import logging
 import random
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -75,7 +76,7 @@ class CollapseGuard(_Callback):
         contract: False skips the data contract; the report says so.
         report: where the JSON report goes; ``collapse_guard.<name>.json`` in the trainer's log folder if left out.
         name: tells several guards of one trainer apart.
-        allow_resume_after_halt: go on from a checkpoint of a halted run.
+        allow_resume_after_halt: go on after a halt, of a checkpoint or of the parent; evidence starts anew.
 
     Example: ``Trainer(callbacks=CollapseGuard("policy.yaml", manifest="gen1/manifest.cgm.json", sampler=sample))``
     """
@@ -109,7 +110,6 @@ class CollapseGuard(_Callback):
         self.allow_resume_after_halt = allow_resume_after_halt
         self.watch: Watch | None = None
         self._batches = BatchTally(self.reference.cells if self.reference is not None else None)
-        self._resumed = False
         self._looked_at_step = -1
         self._report_failed = False
 
@@ -144,21 +144,27 @@ class CollapseGuard(_Callback):
                 log.info("collapse_guard: %s", self.watch.note)
 
     def _start_watch(self) -> Watch:
-        coverage_of(self.policy)
-        assert self.reference is not None
-        generation = 1 if self.manifest is None else self.manifest.header.generation + 1
-        watch = Watch.start(self.policy, self.reference, generation=generation)
+        watch = self._fresh_watch()
         if self.parent is None or self.parent.path is None:
             return watch
         left = evidence_path(self.parent.path)
         return watch.resumed(read_state(left)) if left.exists() else watch
 
+    def _fresh_watch(self) -> Watch:
+        coverage_of(self.policy)
+        assert self.reference is not None
+        generation = 1 if self.manifest is None else self.manifest.header.generation + 1
+        return Watch.start(self.policy, self.reference, generation=generation)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - hook signature
-        """Refuse to go on from a checkpoint of a halted run."""
-        watch = self.watch
-        if self._resumed and watch is not None and watch.halted and not self.allow_resume_after_halt:
-            assert watch.decision is not None
-            raise CollapseHalt(watch.decision)
+        """Refuse to go on after a halt: of this run's checkpoint, or of the parent generation."""
+        if self.watch is None or not self.watch.halted or self.mode == "warn":
+            return
+        if not self.allow_resume_after_halt:
+            self.raise_if_halted()
+        note = "evidence starts anew after a halt that was overridden"
+        self.watch = replace(self._fresh_watch(), note=note)
+        log.warning("collapse_guard: %s", note)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002 - hook signature
         """Count the provenance and the cells of a batch, without reading anything back from the device."""
@@ -252,7 +258,6 @@ class CollapseGuard(_Callback):
             raise ContractError(f"{text}; resume on the same data, or start a new generation")
         if self.watch is not None and state_dict.get("watch") is not None:
             self.watch = self.watch.resumed(state_dict["watch"])
-            self._resumed = True
         self._batches.restore(state_dict.get("batches"))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002 - hook signature

@@ -120,7 +120,7 @@ def _opening(world: World, limit: float) -> list[str]:
     sizes = np.bincount(world.labels).tolist()
     return [
         f"{sum(sizes)} real digits, made long-tailed: {' '.join(map(str, sizes))} rows of the classes 0 to 9",
-        f"(the rarest holds {min(sizes) / sum(sizes):.1%}). A generator of class and image is trained on them, then on its own",
+        f"(rarest {min(sizes) / sum(sizes):.1%}). A generator of class and image is trained on them, then on its own",
         "output, generation after generation. Each model is looked at: 2000 fresh rows, labelled by a",
         "frozen classifier that may answer none.",
         "",
