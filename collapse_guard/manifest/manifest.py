@@ -208,22 +208,21 @@ def load_manifest(path: str | PathLike[str]) -> Manifest:
 
 def _read_bytes(path: Path) -> bytes:
     if path.is_dir():
-        raise ManifestError(f"{path} is a directory; name the manifest file (*.cgm.json) in it", path=path)
+        raise ManifestError(f"{path}: is a directory; name the manifest file (*.cgm.json) in it", path=path)
     try:
         return path.read_bytes()
     except FileNotFoundError:
         raise ManifestError(f"{path}: no such file; write the manifest first or name another", path=path) from None
     except OSError as error:
-        raise ManifestError(f"{path} cannot be read: {error.strerror or error}", path=path) from None
+        raise ManifestError(f"{path}: cannot be read: {error.strerror or error}", path=path) from None
 
 
 def _read_index(path: Path) -> pa.Table:
     _read_bytes(path)
     try:
         index = pq.read_table(path, partitioning=None)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
-        reason = str(error).splitlines()[0][:120]
-        text = f"{path}: not a readable Parquet index ({reason}); it was cut or changed: write the manifest again"
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError):
+        text = f"{path}: not a readable Parquet file, it was cut or changed; restore it, or write the manifest again"
         raise ManifestError(text, path=path) from None
     if set(index.schema.names) != set(INDEX_SCHEMA.names):
         wanted = ", ".join(INDEX_SCHEMA.names)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from collapse_guard.errors import CellError
+from collapse_guard.kernels import class_names
 from collapse_guard.stats import CellCounts
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from collapse_guard.cells import CellMap
+
+
+log = logging.getLogger(__name__)
 
 
 def count_sample(sample: Any, cells: CellMap) -> CellCounts:
@@ -26,9 +33,9 @@ def count_sample(sample: Any, cells: CellMap) -> CellCounts:
     if sample is None:
         raise CellError("the sampler returned nothing; return cells (1-D integers) or rows (a mapping of columns)")
     if isinstance(sample, (pa.Table, pa.RecordBatch)):
-        found = cells.cells(sample)
+        found = _labelled(sample, cells)
     elif isinstance(sample, dict):
-        found = cells.cells(pa.table({name: _plain_column(column) for name, column in sample.items()}))
+        found = _labelled(pa.table({name: _plain_column(column) for name, column in sample.items()}), cells)
     else:
         found = np.asarray(sample.cpu() if hasattr(sample, "cpu") else sample)
     if found.ndim != 1 or found.size == 0 or not np.issubdtype(found.dtype, np.integer):
@@ -41,6 +48,19 @@ def count_sample(sample: Any, cells: CellMap) -> CellCounts:
             f"{text}; the reference has cells 0 to {cells.n_cells - 1}, and -1 for rows that no class claims"
         )
     return CellCounts.zeros(cells.n_cells).update(found)
+
+
+def _labelled(rows: pa.Table | pa.RecordBatch, cells: CellMap) -> NDArray[np.int64]:
+    """Return the cells of rows, and log the labels that no real row has."""
+    found = cells.cells(rows)
+    column = getattr(cells, "column", None)
+    if column is not None and (found < 0).any():
+        labels = class_names(rows.column(column)).filter(pa.array(found < 0)).drop_null().unique().to_pylist()
+        if labels:
+            shown = ", ".join(map(repr, labels[:5]))
+            log.warning("%d of %d sampled rows carry labels that no real row has (%s): they count for no class",
+                        int((found < 0).sum()), found.size, shown)  # fmt: skip
+    return found
 
 
 def _plain_column(column: Any) -> Any:

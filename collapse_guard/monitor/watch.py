@@ -201,7 +201,7 @@ class Watch:
             classes=replace(
                 self.classes,
                 n_looks=int(classes["n_looks"]),
-                log_classes=tuple(_floats(row) for row in classes["log_classes"]),
+                log_classes=_floats(classes["log_classes"]),
             ),
             looks=looks,
             decision=None if state["decision"] is None else Decision.from_dict(state["decision"]),
@@ -221,6 +221,15 @@ def coverage_of(policy: Policy) -> Coverage:
     if policy.coverage is None:
         text = "a run is watched by the coverage section, and the policy has none"
         raise PolicyError(
-            [Problem("CG001", policy.name, None, "coverage", text, "add 'coverage: {cells: {column: label}}'")]
+            [
+                Problem(
+                    "CG001",
+                    f"policy {policy.name!r}",
+                    None,
+                    "coverage",
+                    text,
+                    "add 'coverage: {cells: {column: label}}'",
+                )
+            ]
         )
     return policy.coverage

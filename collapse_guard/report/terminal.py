@@ -16,8 +16,8 @@ _ORDER: Final = {"error": 0, "warning": 1, "info": 2}
 def gate_lines(view: dict[str, Any]) -> list[str]:
     """Return the plain text of a gate result, a line each."""
     lines = [verdict_line(view)]
-    for finding in ranked(view["findings"])[:MAX_FINDINGS]:
-        lines.append(f"{finding['code']} {label(finding)}: {place(finding)}{finding['message']}")
+    for finding in failures(view)[:MAX_FINDINGS]:
+        lines.append(f"{finding['code']} {finding['severity']}: {place(finding)}{finding['message']}")
         if finding["remedy"]:
             lines.append(f"      -> {finding['remedy']}")
     return lines + footer(view)
@@ -28,12 +28,12 @@ def print_gate(view: dict[str, Any], console: Console | None = None) -> None:
     screen = console or Console(highlight=False)
     screen.print(Text(verdict_line(view), style=f"bold {_COLOURS[view['verdict']]}"))
     table = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
-    for title in ("rule", "status", "finding"):
+    for title in ("rule", "severity", "finding"):
         table.add_column(title, overflow="fold")
-    for finding in ranked(view["findings"])[:MAX_FINDINGS]:
+    for finding in failures(view)[:MAX_FINDINGS]:
         remedy = f"\n-> {finding['remedy']}" if finding["remedy"] else ""
-        table.add_row(finding["code"], label(finding), Text(f"{place(finding)}{finding['message']}{remedy}"))
-    if view["findings"]:
+        table.add_row(finding["code"], finding["severity"], Text(f"{place(finding)}{finding['message']}{remedy}"))
+    if table.row_count:
         screen.print(table)
     for line in footer(view):
         screen.print(Text(line, style="dim"))
@@ -49,14 +49,19 @@ def verdict_line(view: dict[str, Any]) -> str:
     return f"policy {view['verdict']}{detail}"
 
 
-def ranked(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return failures first, by severity, then what was not evaluated."""
-    return sorted(findings, key=lambda f: (f["status"] != "fail", _ORDER[f["severity"]], f["code"]))
+def failures(view: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what failed, loudest first."""
+    failed = [finding for finding in view["findings"] if finding["status"] == "fail"]
+    return sorted(failed, key=lambda finding: (_ORDER[finding["severity"]], finding["code"]))
 
 
-def label(finding: dict[str, Any]) -> str:
-    """Return severity, or that the rule was not evaluated."""
-    return str(finding["severity"]) if finding["status"] == "fail" else "inconclusive"
+def not_evaluated(view: dict[str, Any]) -> list[str]:
+    """Return one line per reason for which rules could not be evaluated."""
+    codes: dict[str, list[str]] = {}
+    for finding in view["findings"]:
+        if finding["status"] == "inconclusive":
+            codes.setdefault(finding["message"], []).append(finding["code"])
+    return [f"{message}: {', '.join(sorted(set(found)))}" for message, found in codes.items()]
 
 
 def place(finding: dict[str, Any]) -> str:
@@ -68,8 +73,8 @@ def place(finding: dict[str, Any]) -> str:
 
 def footer(view: dict[str, Any]) -> list[str]:
     """Return what was left out of the list, what was not checked, and the digests."""
-    lines = []
-    n_more = len(view["findings"]) - MAX_FINDINGS
+    lines = not_evaluated(view)
+    n_more = len(failures(view)) - MAX_FINDINGS
     if n_more > 0:
         lines.append(f"... and {n_more} more; --output-format json has them all")
     if view["unenforced_policy_keys"]:

@@ -47,7 +47,7 @@ N_CLASSES: Final = 10
 COMMON_ROWS, RARE_ROWS = 120, 12
 LABELLER_SHARE: Final = 0.33
 OFF_MANIFOLD_QUANTILE: Final = 0.95
-N_SHOWN: Final = 40
+N_SHOWN: Final = 32
 N_CODES, WIDTH, LABEL_SCALE, ODE_STEPS = 12, 128, 4.0, 16
 EPOCHS, STEPS_PER_EPOCH, BATCH_ROWS, PEAK_RATE = 5, 100, 128, 6e-3
 
@@ -162,6 +162,9 @@ class Generation:
     n_synthetic_rows: int
     look: Look
     message: str
+    weakest_class: str
+    weakest_ratio: float
+    keep_shares: dict[str, float]
     samples: Images = field(repr=False)
 
     @property
@@ -289,8 +292,34 @@ def _told(chain: Chain, number: int, rows: Dataset, model: JointFlow, guard: Col
     n_real = int((np.array(rows[ORIGIN][:]) == 1).sum())
     torch.manual_seed(number)
     samples = model.generate(N_SHOWN)[0]
-    message = guard.watch.decision.message
-    return Generation(chain.arm, number, n_real, len(rows) - n_real, guard.watch.looks[-1], message, samples)
+    name, ratio = weakest_class(chain.world, guard.watch.looks[-1])
+    return Generation(
+        arm=chain.arm,
+        number=number,
+        n_real_rows=n_real,
+        n_synthetic_rows=len(rows) - n_real,
+        look=guard.watch.looks[-1],
+        message=guard.watch.decision.message,
+        weakest_class=name,
+        weakest_ratio=ratio,
+        keep_shares=_keep_shares(chain.manifest),
+        samples=samples,
+    )
+
+
+def weakest_class(world: World, look: Look) -> tuple[str, float]:
+    """Return the class whose share fell most against its real share, and the ratio."""
+    counts = world.reference.counts
+    ratios = np.array(look.counts) / look.n_rows / (np.array(counts.rows) / counts.n_rows)
+    cell = int(np.argmin(ratios))
+    return world.reference.cells.names[cell], float(ratios[cell])
+
+
+def _keep_shares(manifest: Manifest | None) -> dict[str, float]:
+    """Return the keep-rate per class of the latest filtered output; empty if nothing was filtered."""
+    if manifest is None or not manifest.header.filters:
+        return {}
+    return {cell.cell: cell.kept_rows / cell.rows for cell in manifest.header.filters[-1].cells if cell.rows}
 
 
 def _guarded_set(chain: Chain, pools: list[Dataset], number: int) -> tuple[Dataset, Manifest]:

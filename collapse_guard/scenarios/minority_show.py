@@ -61,12 +61,12 @@ def run(out: Path, *, seed: int, generations: int, arms: tuple[str, ...]) -> dic
                     for line in _refusal(chain.refusal):
                         console.print(line, style="yellow", soft_wrap=True)
                     chains[generation.arm] = chain
-                table.add_row(*_cells(generation, world), style="bold red" if generation.halted else None)
+                table.add_row(*_cells(generation), style="bold red" if generation.halted else None)
                 progress.update(task, advance=1)
 
             history[arm] = run_arm(arm, world, policy, out / arm, seed=seed, generations=generations, tell=tell)
-            progress.update(task, completed=generations if not history[arm][-1].halted else len(history[arm]))
-    _write(out, history, world, limit, seed=seed, refusal=chains["replace"].refusal if "replace" in chains else "")
+            progress.update(task, total=len(history[arm]), completed=len(history[arm]))
+    _write(out, history, limit, seed=seed, refusal=chains["replace"].refusal if "replace" in chains else "")
     return history
 
 
@@ -80,27 +80,18 @@ def story(history: dict[str, list[Generation]], *, seconds: float, out: Path) ->
         else:
             peak = max(row.look.log_e for row in rows)
             lines.append(f"{arm}: finished {len(rows)} generations without a halt (highest log e {peak:.1f}).")
-    meanings = {
-        "replace": "replace threw the real rows away: the common digits stayed crisp while a class died.",
-        "accumulate": "accumulate kept the real rows and all raw output: slower, but bias piles up all the same.",
-        "guarded": "guarded kept every real row, filtered the output within each class and capped it.",
-    }
-    lines += [meanings[arm] for arm in history]
-    if "replace" in history:
+    lines += [_fate(rows) for rows in history.values()]
+    kept = history["guarded"][-1].keep_shares if "guarded" in history else {}
+    if kept:
+        shown = ", ".join(f"{name} {share:.0%}" for name, share in kept.items())
+        lines.append(f"Kept of its latest output, class by class: {shown}.")
+    if len(history.get("replace", ())) > 1:
         lines.append(
             "Before its second generation the data contract refused replace; its arm then ran with the contract off."
         )
         lines.append(f"The refusal stands in {out / _MARKER}.")
     lines.append(f"Manifests, reports and {out / 'demo.png'} were written in {seconds:.0f} s.")
     return lines
-
-
-def weakest_class(generation: Generation, world: World) -> tuple[str, float]:
-    """Return the class whose share fell most against its real share, and the ratio."""
-    reference, look = world.reference.counts, generation.look
-    shares = np.array(look.counts) / look.n_rows / (np.array(reference.rows) / reference.n_rows)
-    cell = int(np.argmin(shares))
-    return world.reference.cells.names[cell], float(shares[cell])
 
 
 def _clear(out: Path) -> None:
@@ -116,17 +107,30 @@ def _clear(out: Path) -> None:
     (out / _MARKER).unlink()
 
 
+def _fate(rows: list[Generation]) -> str:
+    """Return what one arm did with its data, and what became of its weakest class."""
+    last = rows[-1]
+    did = {
+        "replace": "replace threw the real rows away",
+        "accumulate": "accumulate kept the real rows and all raw output",
+        "guarded": "guarded kept every real row, filtered its output within each class and capped it",
+    }[last.arm]
+    return f"{did}: its weakest class, {last.weakest_class}, is at {last.weakest_ratio:.0%} of its real share."
+
+
 def _opening(world: World, limit: float) -> list[str]:
     sizes = np.bincount(world.labels).tolist()
     return [
-        f"{sum(sizes)} real digits, made long-tailed: {' '.join(map(str, sizes))} rows of the classes 0 to 9",
-        f"(rarest {min(sizes) / sum(sizes):.1%}). A generator of class and image is trained on them, then on its own",
-        "output, generation after generation. Each model is looked at: 2000 fresh rows, labelled by a",
-        "frozen classifier that may answer none.",
+        f"{sum(sizes)} real digits, made long-tailed (rarest class {min(sizes) / sum(sizes):.1%}), rows of 0 to 9:",
+        f"{' '.join(map(str, sizes))}. A generator of class and image is trained",
+        "on them, then on its own output, generation after generation. At the end of",
+        "each, 2000 fresh rows are labelled by a frozen classifier that may say none.",
         "",
-        "  tail     rare classes alive / expected      mass   share of the tail over its real share",
-        "  weakest  class that lost most, and its share over its real share",
-        f"  log e    evidence that the tail is dying; a run halts at {limit:.1f} (1 healthy run in 100 gets there)",
+        "  tail     rare classes alive / expected",
+        "  mass     share of the tail over its real share",
+        "  weakest  the class that lost most, and its share over its real share",
+        f"  log e    evidence that the tail is dying; a run halts at {limit:.1f}",
+        "           (at most 1 healthy run in 100 ever gets there)",
         "",
     ]
 
@@ -138,9 +142,8 @@ def _table() -> Table:
     return table
 
 
-def _cells(generation: Generation, world: World) -> tuple[str, ...]:
+def _cells(generation: Generation) -> tuple[str, ...]:
     look = generation.look
-    name, ratio = weakest_class(generation, world)
     return (
         generation.arm,
         str(generation.number),
@@ -148,7 +151,7 @@ def _cells(generation: Generation, world: World) -> tuple[str, ...]:
         str(generation.n_synthetic_rows),
         f"{look.tail_cells_alive}/{look.expected_tail_cells:.1f}",
         f"{look.tail_mass_ratio:.2f}",
-        f"{name} {ratio:.2f}",
+        f"{generation.weakest_class} {generation.weakest_ratio:.2f}",
         f"{look.n_unclaimed_rows / look.n_rows:.1%}",
         f"{look.log_e:.1f}",
         look.action,
@@ -165,16 +168,14 @@ def _refusal(text: str) -> list[str]:
     ]
 
 
-def _write(
-    out: Path, history: dict[str, list[Generation]], world: World, limit: float, *, seed: int, refusal: str
-) -> None:
+def _write(out: Path, history: dict[str, list[Generation]], limit: float, *, seed: int, refusal: str) -> None:
     chains = {
         arm: [
             asdict(row.look)
             | {
                 "generation": row.number,
-                "weakest_class": weakest_class(row, world)[0],
-                "weakest_ratio": weakest_class(row, world)[1],
+                "weakest_class": row.weakest_class,
+                "weakest_ratio": row.weakest_ratio,
             }
             for row in rows
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from collapse_guard.stats.evalues import (
 from collapse_guard.stats.tail import check_looks, check_reference, check_share
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 
 class ClassResult(NamedTuple):
@@ -28,6 +29,19 @@ class ClassResult(NamedTuple):
     log_e: float
     log_e_per_class: tuple[float, ...]
     n_looks: int
+
+
+class _Plan(NamedTuple):
+    """Arrays that follow from the reference alone."""
+
+    guarded: NDArray[np.int64]
+    bounds: NDArray[np.float64]
+
+
+@lru_cache(maxsize=32)
+def _plan(reference: tuple[int, ...], n_unclaimed: int, max_class_drop: float) -> _Plan:
+    guarded = np.flatnonzero(np.asarray(reference) > 0)
+    return _Plan(guarded, (1 - max_class_drop) * cell_shares(reference, n_unclaimed)[guarded])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +61,7 @@ class ClassEvidence:
     planned_looks: int
     reference_unclaimed_rows: int = 0
     n_looks: int = 0
-    log_classes: tuple[tuple[float, ...], ...] = ()
+    log_classes: tuple[float, ...] = ()
 
     @classmethod
     def start(
@@ -72,21 +86,20 @@ class ClassEvidence:
         n_rows = int(array.sum()) + as_rows(n_unclaimed_rows, name="n_unclaimed_rows")
         if n_rows == 0:
             raise StatisticError("counts are all zero: a look needs rows")
-        guarded = self._guarded()
-        shares = cell_shares(self.reference_counts, self.reference_unclaimed_rows)[guarded]
-        ratios = log_likelihood_ratios(array[guarded], n_rows, (1 - self.max_class_drop) * shares, CLASS_BETS)
-        before = np.array(self.log_classes) if self.n_looks else None
+        plan = self._planned()
+        ratios = log_likelihood_ratios(array[plan.guarded], n_rows, plan.bounds, CLASS_BETS)
+        before = np.array(self.log_classes).reshape(ratios.shape) if self.n_looks else None
         after = shiryaev_roberts(before, ratios, look=self.n_looks + 1, planned_looks=self.planned_looks)
-        return replace(self, n_looks=self.n_looks + 1, log_classes=tuple(map(tuple, after.tolist())))
+        return replace(self, n_looks=self.n_looks + 1, log_classes=tuple(after.ravel().tolist()))
 
-    def _guarded(self) -> list[int]:
-        return [cell for cell, rows in enumerate(self.reference_counts) if rows > 0]
+    def _planned(self) -> _Plan:
+        return _plan(self.reference_counts, self.reference_unclaimed_rows, self.max_class_drop)
 
     def compute(self) -> ClassResult:
         """Return the evidence so far; before the first look everything is -inf."""
         per_class = np.full(len(self.reference_counts), -np.inf)
         if self.n_looks == 0:
             return ClassResult(-np.inf, tuple(per_class.tolist()), 0)
-        guarded = log_mean_exp(np.array(self.log_classes), axis=1)
-        per_class[self._guarded()] = guarded
+        guarded = log_mean_exp(np.array(self.log_classes).reshape(-1, CLASS_BETS.size), axis=1)
+        per_class[self._planned().guarded] = guarded
         return ClassResult(float(log_mean_exp(guarded)), tuple(per_class.tolist()), self.n_looks)
