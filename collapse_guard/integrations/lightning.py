@@ -178,13 +178,13 @@ class CollapseGuard(_Callback):
         coverage, done = coverage_of(self.policy), trainer.current_epoch + 1
         since = done - max(coverage.warmup.epochs, 1)
         if _is_last_epoch(trainer) or (since >= 0 and since % coverage.every.epochs == 0):
-            self._look(trainer, pl_module)
+            self._look(trainer, pl_module, epoch=done)
             self._log(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look once more if training went on since the last look."""
         if self.watch is not None and not _is_dry(trainer) and self._looked_at_step != trainer.global_step:
-            self._look(trainer, pl_module)
+            self._look(trainer, pl_module, epoch=trainer.current_epoch)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - hook signature
         """Write report and evidence, then raise CollapseHalt if the run was halted."""
@@ -204,7 +204,7 @@ class CollapseGuard(_Callback):
 
     # ------------------------------------------------------------------ looks
 
-    def _look(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _look(self, trainer: Trainer, pl_module: LightningModule, *, epoch: int) -> None:
         assert self.watch is not None
         assert self.sampler is not None
         self._looked_at_step = trainer.global_step
@@ -212,7 +212,7 @@ class CollapseGuard(_Callback):
         with _sampling(pl_module, seed=self._seed(trainer)):
             counts = count_sample(self.sampler(pl_module, n_rows), self.watch.reference.cells)
         counts = _summed(trainer, counts)
-        self.watch = self.watch.look(counts, epoch=trainer.current_epoch + 1)
+        self.watch = self.watch.look(counts, epoch=epoch)
         decision = self.watch.decision
         assert decision is not None
         if decision.action is Action.CONTINUE:
@@ -282,6 +282,7 @@ class CollapseGuard(_Callback):
             watch=self.watch,
             origins=self._batches.origins().compute() if self._batches.seen else None,
             cell_rows=self._batches.cell_rows(),
+            n_ranks=trainer.world_size,
             contract="checked" if self.contract and self.manifest is not None else "off",
         )
         try:

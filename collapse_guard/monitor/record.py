@@ -47,6 +47,7 @@ def run_view(
     watch: Watch | None,
     origins: dict[str, int] | None,
     cell_rows: list[int] | None,
+    n_ranks: int,
     contract: str,
 ) -> dict[str, Any]:
     """Return the report of a run as plain values, under the schema ``collapse-guard/run/1``.
@@ -54,6 +55,7 @@ def run_view(
     Args:
         origins: rows of training batches per origin, None if batches carried no provenance.
         cell_rows: rows of training batches per cell, those of no cell last; None if they were not counted.
+        n_ranks: processes of the run; batches are counted on rank 0, looks on all.
         contract: ``checked`` or ``off``.
     """
     decision = None if watch is None or watch.decision is None else watch.decision.as_dict()
@@ -62,7 +64,7 @@ def run_view(
         "policy": {"name": policy.name, "digest": policy.digest},
         "manifest": None if manifest is None else {"name": manifest.name, "digest": manifest.digest},
         "contract": contract,
-        "batches": {"origins": origins, "cells": cell_rows},
+        "batches": {"origins": origins, "cells": cell_rows, "n_ranks": n_ranks, "counted_on_ranks": [0]},
         "note": "" if watch is None else watch.note,
         "reference": None if watch is None else _reference_view(watch),
         "looks": [] if watch is None else [asdict(look) for look in watch.looks],
