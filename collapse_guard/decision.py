@@ -80,11 +80,11 @@ def _message(reason: RunReason, evidence: dict[str, object], coverage: Coverage)
     named = f", weakest classes {', '.join(map(str, weakest))}" if isinstance(weakest, list) and weakest else ""
     what = {
         RunReason.TAIL_MASS: f"the tail's mass fell to {evidence['tail_mass_ratio']:.2f} of the reference",
-        RunReason.TAIL_COVERAGE: f"{evidence['tail_coverage']:.0%} of the tail cells are seen,"
-        f" {evidence['expected_tail_coverage']:.0%} are expected",
+        RunReason.TAIL_COVERAGE: f"tail cells are thinning out ({evidence['tail_coverage']:.0%} of them seen,"
+        f" {evidence['expected_tail_coverage']:.0%} expected)",
         RunReason.CLASS_LOSS: "single classes are dying",
     }[reason]
     return (
         f"{what}{named}: log e {evidence['log_e']:.1f} reached {evidence['log_e_limit']:.1f}"
-        f" (at most {coverage.false_halt_rate:.1%} of healthy runs ever get there)"
+        f" (at most {100 * coverage.false_halt_rate:g}% of healthy runs ever get there)"
     )

@@ -91,7 +91,10 @@ def row_scores(score: Score, rows: Rows) -> NDArray[np.float64]:
         values = column.to_numpy() if isinstance(column, pa.ChunkedArray) else column.to_numpy(zero_copy_only=False)
         scores = np.asarray(values, dtype=np.float64)
     else:
-        scores = np.asarray(score(rows), dtype=np.float64)
+        try:
+            scores = np.asarray(score(rows), dtype=np.float64)
+        except (TypeError, ValueError):
+            raise FilterError(f"score {name!r} must return one number per row, 1-D") from None
     if scores.shape != (rows.num_rows,):
         raise FilterError(f"score {name!r} gave shape {scores.shape} for {rows.num_rows} rows; give one score per row")
     bad = np.flatnonzero(~np.isfinite(scores))
@@ -175,7 +178,7 @@ class KeepBestWithinCells:
 def _threshold(scores: NDArray[np.float64], share: float) -> float:
     if scores.size == 0:
         return -np.inf
-    n_kept = int(np.ceil(share * scores.size - 1e-9))
+    n_kept = max(1, int(np.ceil(share * scores.size - 1e-9)))
     return float(np.sort(scores)[scores.size - n_kept])
 
 

@@ -80,8 +80,9 @@ def id_words(ids: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.uint64], NDArr
     whole = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
     if whole.null_count:
         raise ProvenanceError(f"{whole.null_count} of {len(whole)} rows have no cg_id; tag them first")
-    raw = b"".join(whole.cast(pa.binary()).to_pylist())
-    if len(raw) != 16 * len(whole):
+    values = whole.cast(pa.binary())
+    raw = b"".join(values.to_pylist())
+    if not pc.all(pc.equal(pc.binary_length(values), 16), min_count=0).as_py():
         raise ProvenanceError("cg_id must hold 16 bytes per row; tag the rows again with overwrite=True")
     words = np.frombuffer(raw, dtype=">u8").reshape(-1, 2).astype(np.uint64)
     return words[:, 0].copy(), words[:, 1].copy()
@@ -140,7 +141,8 @@ def class_names(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_dictionary(whole.type):
         whole = whole.dictionary_decode()
-    if pa.types.is_nested(whole.type) or pa.types.is_binary(whole.type):
+    is_bytes = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    if pa.types.is_nested(whole.type) or any(is_kind(whole.type) for is_kind in is_bytes):
         raise CellError(f"a label must be text, a number or a bool, got {whole.type}; name another column")
     if pa.types.is_floating(whole.type):
         whole = pc.if_else(pc.is_nan(whole), pa.scalar(None, whole.type), whole)

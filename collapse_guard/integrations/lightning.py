@@ -320,7 +320,8 @@ def _sampling(pl_module: LightningModule, *, seed: int) -> Iterator[None]:
     modes = {module: module.training for module in pl_module.modules()}
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global state is what is kept
     try:
-        with torch.random.fork_rng(), torch.no_grad():
+        devices = [pl_module.device] if pl_module.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), torch.no_grad():
             torch.manual_seed(seed)
             np.random.seed(seed)  # noqa: NPY002 - a user's sampler may draw from it
             random.seed(seed)

@@ -35,9 +35,9 @@ def count_sample(sample: Any, cells: CellMap) -> CellCounts:
     if isinstance(sample, (pa.Table, pa.RecordBatch)):
         found = _labelled(sample, cells)
     elif isinstance(sample, dict):
-        found = _labelled(pa.table({name: _plain_column(column) for name, column in sample.items()}), cells)
+        found = _labelled(_as_table(sample), cells)
     else:
-        found = np.asarray(sample.cpu() if hasattr(sample, "cpu") else sample)
+        found = _as_array(sample)
     if found.ndim != 1 or found.size == 0 or not np.issubdtype(found.dtype, np.integer):
         text = f"the sampler returned {found.dtype} of shape {found.shape}"
         raise CellError(f"{text}; return a non-empty 1-D array of integer cells, -1 for rows that no class claims")
@@ -63,5 +63,17 @@ def _labelled(rows: pa.Table | pa.RecordBatch, cells: CellMap) -> NDArray[np.int
     return found
 
 
-def _plain_column(column: Any) -> Any:
-    return column.cpu().numpy() if hasattr(column, "cpu") else column
+def _as_table(sample: dict[str, Any]) -> pa.Table:
+    columns = {name: column.cpu().numpy() if hasattr(column, "cpu") else column for name, column in sample.items()}
+    try:
+        return pa.table(columns)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CellError(f"the sampler returned columns that are no table ({reason}); give equal 1-D columns") from None
+
+
+def _as_array(sample: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(sample.cpu() if hasattr(sample, "cpu") else sample)
+    except ValueError:
+        raise CellError("the sampler returned ragged lists; return a non-empty 1-D array of integer cells") from None

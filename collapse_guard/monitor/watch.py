@@ -18,6 +18,7 @@ from collapse_guard.errors import CellError, InputError, PolicyError, Problem
 from collapse_guard.kernels import canonical_bytes, sha256_hex
 from collapse_guard.records import Action, Decision, Origin
 from collapse_guard.stats import CellCounts, ClassEvidence, TailEvidence
+from collapse_guard.stats.evalues import CLASS_BETS, EPSILONS, MASS_BETS
 
 if TYPE_CHECKING:
     from collapse_guard.manifest import Manifest
@@ -171,21 +172,26 @@ class Watch:
 
         Raises InputError for a state that is not one.
         """
-        for key, own in (("policy_digest", self.policy.digest), ("reference_digest", self.reference.digest)):
-            if state.get(key) != own:
-                what = key.removesuffix("_digest")
-                return replace(self, note=f"evidence starts anew: the {what} is not the one of the earlier state")
         try:
-            return self._with(state)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise InputError(
-                f"not a state of the guard: {type(error).__name__} {error}; delete it to start anew"
-            ) from None
+            resumed = self._with(state)
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
+            reason = f"{type(error).__name__} {error}"
+            raise InputError(f"not a state of the guard: {reason}; delete it to start anew") from None
+        for what, recorded, own in (
+            ("policy", state["policy_digest"], self.policy.digest),
+            ("reference", state["reference_digest"], self.reference.digest),
+        ):
+            if recorded != own:
+                return replace(self, note=f"evidence starts anew: the {what} is not the one of the earlier state")
+        _check_folds(resumed)
+        return resumed
 
     def _with(self, state: dict[str, Any]) -> Self:
         if state["schema"] != STATE_SCHEMA:
             raise ValueError(f"schema {state['schema']!r}, this version reads {STATE_SCHEMA}")
         tail, classes, last = state["tail"], state["classes"], state["last"]
+        if not {"policy_digest", "reference_digest"} <= state.keys():
+            raise ValueError("no digests of policy and reference")
         looks = tuple(Look(**{**look, "counts": tuple(look["counts"])}) for look in state["looks"])
         return replace(
             self,
@@ -207,6 +213,18 @@ class Watch:
             decision=None if state["decision"] is None else Decision.from_dict(state["decision"]),
             note=f"evidence goes on from {len(looks)} earlier looks",
         )
+
+
+def _check_folds(watch: Watch) -> None:
+    """Raise InputError unless the next look can be folded into this evidence."""
+    tail, classes = watch.tail, watch.classes
+    n_looks = tail.n_looks
+    sizes = (len(tail.log_mass), len(tail.log_coverage), len(classes.log_classes))
+    n_guarded = sum(rows > 0 for rows in tail.reference_counts)
+    full = (MASS_BETS.size, EPSILONS.size, n_guarded * CLASS_BETS.size)
+    is_whole = sizes == (full if n_looks else (0, 0, 0))
+    if n_looks < 0 or classes.n_looks != n_looks or not is_whole or (n_looks and tail.last_n_rows < 1):
+        raise InputError("not a state of the guard: its parts do not fit together; delete it to start anew")
 
 
 def _floats(values: Any) -> tuple[float, ...]:

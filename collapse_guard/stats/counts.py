@@ -32,7 +32,10 @@ def as_counts(values: ArrayLike, *, name: str, n_cells: int | None = None) -> ND
     ...
     collapse_guard.errors.StatisticError: counts[1] is -1; counts of rows are 0 or more
     """
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise StatisticError(f"{name} must be a non-empty 1-D array of row counts, got ragged lists") from None
     if array.ndim != 1 or array.size == 0:
         raise StatisticError(f"{name} must be a non-empty 1-D array of row counts, got shape {array.shape}")
     if not np.issubdtype(array.dtype, np.integer):
@@ -124,7 +127,10 @@ class OriginCounts:
 
     def update(self, origins: NDArray[np.integer]) -> Self:
         """Return the counts after ``origins``, codes of shape (rows,); codes out of range are unknown."""
-        codes = np.asarray(origins).astype(np.int64).ravel()
+        given = np.asarray(origins)
+        if given.size and not np.issubdtype(given.dtype, np.integer):
+            raise StatisticError(f"origins must be integer codes, got {given.dtype}; see collapse_guard.Origin")
+        codes = given.astype(np.int64).ravel()
         codes = np.where((codes < 0) | (codes >= len(Origin)), int(Origin.UNKNOWN), codes)
         added = np.bincount(codes, minlength=len(Origin))
         return type(self)(tuple((np.asarray(self.rows, dtype=np.int64) + added).tolist()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -61,7 +62,7 @@ def _plan(reference: tuple[int, ...], n_unclaimed: int, tail_mass: float, mass_d
         share = rarest / int(counts.sum())
         raise StatisticError(
             f"the tail is empty: the rarest cell holds {share:.2%} of the reference, tail_mass is {tail_mass:.2%};"
-            f" set tail_mass to at least {share:.4f}"
+            f" set tail_mass to at least {math.ceil(share * 10_000) / 10_000:.4f}"
         )
     shares = cell_shares(reference, n_unclaimed)[tail]
     mass = float(shares.sum())

@@ -106,7 +106,9 @@ class TestShipped:
         validator = importlib.import_module("jsonschema").Draft202012Validator
         schema = policy_json_schema()
         validator.check_schema(schema)
-        found = [error.message for error in validator(schema).iter_errors(json.loads(load_policy(path).model_dump_json()))]
+        found = [
+            error.message for error in validator(schema).iter_errors(json.loads(load_policy(path).model_dump_json()))
+        ]
         assert found == []
 
 

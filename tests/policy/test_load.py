@@ -42,6 +42,11 @@ def loaded(folder: Path, text: str | bytes) -> Policy:
     return load_policy(path)
 
 
+def check_problems(problems: tuple[Problem, ...]) -> None:
+    assert problems
+    assert all(problem.code in {"CG001", "CG002"} and problem.message for problem in problems)
+
+
 # text -> line, dotted key, what the message says, what the remedy says
 FAULTS: dict[str, tuple[str, int | None, str, str, str]] = {
     "an unknown key": ("version: 1\nmixx: {}\n", 2, "mixx", "unknown key", "did you mean 'mix'?"),
@@ -427,8 +432,38 @@ _YAML_PIECES = st.sampled_from(
         *("version: 1\n", "mix:", "sources:", "coverage:", "severity:", "waivers:", "extends:", "name:", "seed:"),
         *("  ", "\t", "\n", "- ", ": ", "{", "}", "[", "]", ",", "&a ", "*a", "<<", "!", "!!", "|", ">", "?", "#", "%"),
         *("int ", "float ", "bool ", "null ", "binary ", "timestamp ", "str ", "set ", "omap ", "python/none "),
-        *('"', "'", "\\0", "\\ud800", "0x", "0b", ".nan", ".inf", "1e5", "12:30", "2026-02-30", "=", "~", "no", "[key]"),
-        *("1", "-", "0.5", "CG101", "real", "\r", "\x85", "\u2028", "\ufeff", "😀", "preset:starter@1", "---\n", "...\n"),
+        *(
+            '"',
+            "'",
+            "\\0",
+            "\\ud800",
+            "0x",
+            "0b",
+            ".nan",
+            ".inf",
+            "1e5",
+            "12:30",
+            "2026-02-30",
+            "=",
+            "~",
+            "no",
+            "[key]",
+        ),
+        *(
+            "1",
+            "-",
+            "0.5",
+            "CG101",
+            "real",
+            "\r",
+            "\x85",
+            "\u2028",
+            "\ufeff",
+            "😀",
+            "preset:starter@1",
+            "---\n",
+            "...\n",
+        ),
     ]
 )
 _FUZZ = settings(
@@ -446,8 +481,7 @@ def test_any_text_is_a_policy_or_a_policy_error(folder: Path, text: str) -> None
     try:
         policy = load_policy(path)
     except PolicyError as error:
-        assert error.problems
-        assert all(problem.code in {"CG001", "CG002"} and problem.message for problem in error.problems)
+        check_problems(error.problems)
     else:
         assert policy.version == 1
 
@@ -468,7 +502,10 @@ _KEYS = st.one_of(_SECTIONS, st.text(max_size=4), st.integers(), st.none(), st.b
 _NESTED = st.recursive(
     _SCALARS,
     lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.tuples(inner), st.frozensets(_SCALARS, max_size=2), st.dictionaries(_KEYS, inner)
+        st.lists(inner, max_size=3),
+        st.tuples(inner),
+        st.frozensets(_SCALARS, max_size=2),
+        st.dictionaries(_KEYS, inner),
     ),
     max_leaves=12,
 )
@@ -481,7 +518,6 @@ def test_any_mapping_is_a_policy_or_a_policy_error(folder: Path, values: dict[An
     try:
         policy = policy_from_mapping({**values, "version": 1} if versioned else values)
     except PolicyError as error:
-        assert error.problems
-        assert all(problem.code in {"CG001", "CG002"} and problem.message for problem in error.problems)
+        check_problems(error.problems)
     else:
         assert policy.version == 1

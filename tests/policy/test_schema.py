@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from collapse_guard.policy import Coverage, Policy, load_policy, policy_from_mapping, policy_json_schema
+from collapse_guard.policy import Coverage, load_policy, policy_from_mapping, policy_json_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ Keys = tuple[str | int, ...]
 #: Every optional section is switched on, so that each threshold below has a place.
 WHOLE: dict[str, Any] = {
     "version": 1,
-    "sources": {"web": {"origin": "real"}},
+    "sources": {"web": {}, "more": {}},
     "mix": {"drift": {}},
     "provenance": {"near_duplicate": {}},
     "filters": {"quality": {"score": "q", "keep_share": 0.8}, "tail": {}},
@@ -249,7 +249,9 @@ def test_the_digest_does_not_depend_on_where_a_demand_is_written(tmp_path: Path)
 
 
 def test_a_whole_number_and_its_fraction_are_one_demand() -> None:
-    assert digest({"version": 1, "mix": {"real_min_share": 1}}) == digest({"version": 1, "mix": {"real_min_share": 1.0}})
+    assert digest({"version": 1, "mix": {"real_min_share": 1}}) == digest(
+        {"version": 1, "mix": {"real_min_share": 1.0}}
+    )
 
 
 def test_a_policy_is_frozen() -> None:
@@ -328,7 +330,7 @@ def test_every_key_that_is_marked_as_unenforced_is_reported_when_it_is_set() -> 
     assert marked
     for path in marked:
         node = dict(_LEAVES)[path]
-        changed = policy_from_mapping(put({"version": 1}, path, other(node, None)))
+        changed = policy_from_mapping(put({"version": 1}, path, other(node, node.get("default"))))
         assert changed.unenforced() == (".".join(map(str, path)),)
 
 

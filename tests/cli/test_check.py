@@ -1,0 +1,328 @@
+"""``collapse-guard check``: exit codes and output, in this process and through the installed command."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner, Result
+
+from collapse_guard.cli import app
+from collapse_guard.manifest import Manifest, ParentLink, build_manifest, load_manifest, write_manifest
+from collapse_guard.records import DATE, EVIDENCE, GENERATION, GENERATOR, ID, ORIGIN, SOURCE
+from collapse_guard.rules import RULES
+
+N_RULES = len(list(RULES.items()))
+COMMAND = Path(sys.executable).with_name("collapse-guard")
+Entries = Sequence[dict[str, Any]]
+
+
+def tagged(entries: Entries) -> pa.Table:
+    def column(name: str, default: Any, kind: pa.DataType) -> pa.Array:
+        return pa.array([entry.get(name, default) for entry in entries], kind)
+
+    ids = [hashlib.sha256(str(entry["id"]).encode()).digest()[:16] for entry in entries]
+    return pa.table(
+        {
+            "label": column("label", "cat", pa.string()),
+            ORIGIN: column("origin", 1, pa.uint8()),
+            EVIDENCE: column("evidence", 1, pa.uint8()),
+            GENERATION: column("generation", 0, pa.uint8()),
+            SOURCE: column("source", "web", pa.string()),
+            GENERATOR: column("generator", None, pa.string()),
+            DATE: column("date", 65535, pa.uint16()),
+            ID: pa.array(ids, pa.binary(16)),
+        }
+    )
+
+
+def real(n_rows: int, *, first: int = 0, **tags: Any) -> list[dict[str, Any]]:
+    return [{"id": first + n} | tags for n in range(n_rows)]
+
+
+def write(path: Path, entries: Entries, *, parent: Manifest | None = None) -> Manifest:
+    links = [] if parent is None else [ParentLink(name=parent.header.name, digest=parent.digest)]
+    built = build_manifest(tagged(entries), name="gen", generation=len(links), class_column="label", parents=links)
+    return write_manifest(built, path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: a policy, a parent, a healthy child and one that lost two rows."""
+    monkeypatch.chdir(tmp_path)
+    policy("extends: preset:starter@1\n")
+    parent = write(tmp_path / "gen0.cgm.json", real(6))
+    write(tmp_path / "good.cgm.json", real(7), parent=parent)
+    write(tmp_path / "lossy.cgm.json", real(4), parent=parent)
+    return tmp_path
+
+
+def policy(text: str) -> None:
+    Path("policy.yaml").write_text(f"version: 1\n{text}", encoding="utf-8")
+
+
+GOOD = ["-p", "policy.yaml", "-m", "good.cgm.json", "--against", "gen0.cgm.json"]
+LOSSY = ["-p", "policy.yaml", "-m", "lossy.cgm.json", "--against", "gen0.cgm.json"]
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["check", *arguments])
+
+
+def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed command."""
+    return subprocess.run(
+        [str(COMMAND), *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        timeout=120,
+        env=os.environ | environment,
+    )
+
+
+def refuse_constant(name: str) -> NoReturn:
+    raise AssertionError(f"{name} is not strict JSON")
+
+
+def strict_json(text: str) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(text, parse_constant=refuse_constant)
+    return value
+
+
+def verdicts(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("policy ") and "sha256" not in line]
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "code", "verdict"),
+    [
+        ("extends: preset:starter@1\n", GOOD, 0, f"policy kept ({N_RULES} rules)"),
+        ("extends: preset:starter@1\n", LOSSY, 1, "policy violated (1 finding)"),
+        ("mixx: 1\n", GOOD, 2, "policy unusable (1 finding"),
+        ("unit: tokens\n", GOOD, 3, "policy inconclusive (4 not evaluated)"),
+        ("unit: tokens\non_missing_evidence: warn\n", GOOD, 0, "policy kept (4 not evaluated)"),
+        ("unit: tokens\n", LOSSY, 1, "policy violated (1 finding, 4 not evaluated)"),
+        ("waivers: [{id: W, rule: CG201, reason: r, owner: o, expires: 2026-03-31}]\n", GOOD, 3, "policy inconclusive"),
+    ],
+)
+def test_the_exit_code_and_the_first_line_say_the_verdict(
+    folder: Path, text: str, arguments: list[str], code: int, verdict: str
+) -> None:
+    policy(text)
+    result = invoke(*arguments)
+    assert result.exit_code == code
+    assert result.stdout.splitlines()[0].startswith(verdict)
+    assert len(verdicts(result.stdout)) == 1
+
+
+@pytest.mark.parametrize(("fail_on", "code"), [("error", 0), ("warning", 1), ("never", 0)])
+def test_fail_on_sets_what_fails(folder: Path, fail_on: str, code: int) -> None:
+    policy("severity: {CG201: warning}\n")
+    assert invoke(*LOSSY, "--fail-on", fail_on).exit_code == code
+
+
+def test_another_word_for_fail_on_is_a_usage_error(folder: Path) -> None:
+    assert invoke(*GOOD, "--fail-on", "banana").exit_code == 2
+
+
+def test_a_missing_policy_option_is_a_usage_error() -> None:
+    assert invoke("-m", "good.cgm.json").exit_code == 2
+
+
+def test_the_manifests_of_the_policy_are_relative_to_its_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy("manifests: {current: lossy.cgm.json, previous: gen0.cgm.json}\n")
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    result = invoke("-p", "../policy.yaml")
+    assert result.exit_code == 1
+    assert "CG201 error: 2 real rows lost" in result.stdout
+
+
+def test_plain_output_is_one_line_per_statement(folder: Path) -> None:
+    result = invoke(*LOSSY, "--output-format", "plain")
+    first, finding, remedy, digests = result.stdout.splitlines()
+    assert first == "policy violated (1 finding)"
+    assert finding.startswith("CG201 error: 2 real rows lost: web/cat 2; ids ")
+    assert remedy == "      -> put them back; real data accumulates, it is never replaced"
+    assert digests.startswith("manifest sha256:")
+
+
+def test_rich_output_says_the_same_without_reading_markup_from_names(folder: Path) -> None:
+    parent = write(folder / "gen0.cgm.json", real(6) + real(1, first=50, label="[red]owl[/nope]"))
+    write(folder / "lossy.cgm.json", real(6), parent=parent)
+    result = invoke(*LOSSY, "--output-format", "rich")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("policy violated (2 findings)")
+    assert "[red]owl[/nope]" in "".join(line.strip() for line in result.stdout.splitlines())
+
+
+def test_json_on_stdout_and_in_a_file_is_strict_and_the_same(folder: Path) -> None:
+    result = invoke(*LOSSY, "--output-format", "json", "--output", "out/result.json")
+    assert result.exit_code == 1
+    view = strict_json(result.stdout)
+    assert view == strict_json(Path("out/result.json").read_text(encoding="utf-8"))
+    assert (view["schema"], view["exit_code"], view["verdict"]) == ("collapse-guard/result/1", 1, "violated")
+    (finding,) = view["findings"]
+    assert (finding["code"], finding["severity"], finding["status"]) == ("CG201", "error", "fail")
+    assert finding["evidence"]["n_lost_rows"] == 2
+
+
+def test_a_result_is_written_whatever_the_verdict(folder: Path) -> None:
+    Path("policy.yaml").unlink()
+    result = invoke(*GOOD, "-o", "result.json")
+    assert result.exit_code == 2
+    assert strict_json(Path("result.json").read_text(encoding="utf-8"))["exit_code"] == 2
+
+
+@pytest.mark.parametrize("output_format", ["plain", "json", "rich"])
+def test_names_from_the_data_cannot_speak_for_the_guard(folder: Path, output_format: str) -> None:
+    forged = "owl\npolicy kept (17 rules)\n\x1b[2J\U0001f408 '; DROP TABLE x; --"
+    parent = write(folder / "gen0.cgm.json", real(6) + real(1, first=50, label=forged, source=forged))
+    write(folder / "lossy.cgm.json", real(6), parent=parent)
+    result = invoke(*LOSSY, "--output-format", output_format)
+    assert result.exit_code == 1
+    if output_format == "json":
+        assert strict_json(result.stdout)["findings"][0]["evidence"]["by"] == [[forged, forged, 1]]
+    else:
+        assert verdicts(result.stdout) == ["policy violated (2 findings)"]
+    assert "\x1b" not in result.stdout
+
+
+def cut_index(folder: Path) -> None:
+    path = folder / load_manifest(folder / "good.cgm.json").header.index.path
+    path.write_bytes(path.read_bytes()[:-50])
+
+
+def corrupt_index(folder: Path) -> None:
+    path = folder / load_manifest(folder / "good.cgm.json").header.index.path
+    data = bytearray(path.read_bytes())
+    data[20:60] = b"\xff" * 40
+    path.write_bytes(data)
+
+
+def remove_manifest(folder: Path) -> None:
+    (folder / "good.cgm.json").unlink()
+
+
+def remove_parent(folder: Path) -> None:
+    (folder / "gen0.cgm.json").unlink()
+
+
+def remove_policy(folder: Path) -> None:
+    (folder / "policy.yaml").unlink()
+
+
+def folder_for_policy(folder: Path) -> None:
+    (folder / "policy.yaml").unlink()
+    (folder / "policy.yaml").mkdir()
+
+
+def folder_for_manifest(folder: Path) -> None:
+    (folder / "good.cgm.json").unlink()
+    (folder / "good.cgm.json").mkdir()
+
+
+def bad_policy(folder: Path) -> None:
+    policy("mix: [1\n")
+
+
+def odd_policy(folder: Path) -> None:
+    policy('"[key]": 1\n')
+
+
+DAMAGE: list[Callable[[Path], None]] = [
+    cut_index,
+    corrupt_index,
+    remove_manifest,
+    remove_parent,
+    remove_policy,
+    folder_for_policy,
+    folder_for_manifest,
+    bad_policy,
+    odd_policy,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
+def test_unusable_input_is_exit_code_2_with_one_verdict_and_no_traceback(
+    folder: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(folder)
+    result = invoke(*GOOD)
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == 2
+    assert len(verdicts(result.stdout)) == 1
+    assert result.stdout.startswith("policy unusable")
+    assert "Traceback" not in result.output
+
+
+def test_the_command_says_kept_and_exits_0(folder: Path) -> None:
+    done = call("check", *GOOD)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"policy kept ({N_RULES} rules)\n")
+
+
+def test_the_command_says_violated_and_exits_1(folder: Path) -> None:
+    done = call("check", *LOSSY, "--output-format", "json")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert strict_json(done.stdout)["verdict"] == "violated"
+
+
+def test_the_command_exits_2_without_a_traceback(folder: Path) -> None:
+    cut_index(folder)
+    done = call("check", *GOOD, "--against", "nowhere.cgm.json")
+    assert done.returncode == 2
+    assert done.stderr == ""
+    assert len(verdicts(done.stdout)) == 1
+
+
+def test_the_command_exits_3_when_evidence_is_missing(folder: Path) -> None:
+    policy("unit: tokens\n")
+    assert call("check", *GOOD).returncode == 3
+
+
+def test_the_command_names_an_output_that_cannot_be_written(folder: Path) -> None:
+    (folder / "out").mkdir()
+    done = call("check", *GOOD, "-o", "out")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: out: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_the_command_prints_what_a_narrow_terminal_can_show(folder: Path, encoding: str) -> None:
+    parent = write(folder / "gen0.cgm.json", real(6) + real(1, first=50, label="\U0001f408"))
+    write(folder / "lossy.cgm.json", real(6), parent=parent)
+    done = call("check", *LOSSY, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 1
+    assert verdicts(done.stdout) == ["policy violated (2 findings)"]
+
+
+def test_the_command_without_a_subcommand_shows_its_commands() -> None:
+    done = call()
+    assert "check" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_check_brings_no_trainer(folder: Path) -> None:
+    script = (
+        "import sys\n"
+        "from collapse_guard.cli import app\n"
+        "from collapse_guard import gate\n"
+        "code = gate.check('policy.yaml', 'good.cgm.json', against='gen0.cgm.json').exit_code\n"
+        "heavy = {'torch', 'lightning', 'pytorch_lightning', 'datasets', 'transformers', 'ray', 'matplotlib'}\n"
+        "print(code, sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == "0 []\n"

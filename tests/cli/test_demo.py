@@ -1,0 +1,128 @@
+"""``collapse-guard demo`` as a user runs it: another process, an exit code, files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from subprocess import CompletedProcess
+
+POLICY = Path(__file__).parents[2] / "configs" / "minority-images.yaml"
+
+
+def collapse_guard(*arguments: str | Path, timeout_s: int = 180) -> CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    code = "from collapse_guard.cli import main; main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+def read(path: Path) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return plain
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> tuple[CompletedProcess[str], Path]:
+    """Two generations of the guarded arm, run once."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    return collapse_guard("demo", "--arms", "guarded", "--generations", "2", "--out", out), out
+
+
+def test_a_guarded_run_exits_with_0_and_tells_what_happened(guarded: tuple[CompletedProcess[str], Path]) -> None:
+    done, out = guarded
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "guarded: finished 2 generations without a halt" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert str(out / "demo.png") in done.stdout.replace("\n", "")
+
+
+def test_every_generation_leaves_its_manifest_its_report_and_its_evidence(
+    guarded: tuple[CompletedProcess[str], Path],
+) -> None:
+    _, out = guarded
+    for number in (1, 2):
+        folder = out / "guarded" / f"generation-{number}"
+        manifest = read(folder / "manifest.cgm.json")
+        assert manifest["generation"] == number - 1
+        report = read(folder / "run.json")
+        assert report["schema"] == "collapse-guard/run/1"
+        assert report["contract"] == "checked"
+        assert report["halted"] is False
+        assert len(report["looks"]) == number
+        assert (folder / "manifest.evidence.json").is_file()
+
+
+def test_the_plot_and_the_figures_stand_in_the_folder(guarded: tuple[CompletedProcess[str], Path]) -> None:
+    _, out = guarded
+    assert (out / "demo.png").read_bytes().startswith(b"\x89PNG")
+    figures = read(out / "demo.json")
+    assert figures["schema"] == "collapse-guard/demo/1"
+    assert [row["generation"] for row in figures["chains"]["guarded"]] == [1, 2]
+    assert "unfinished" not in figures
+    assert [path.name for path in out.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_gate_accepts_what_the_guarded_arm_wrote(guarded: tuple[CompletedProcess[str], Path]) -> None:
+    _, out = guarded
+    first, second = (out / "guarded" / f"generation-{number}" / "manifest.cgm.json" for number in (1, 2))
+    alone = collapse_guard("check", "-p", POLICY, "-m", first)
+    assert alone.returncode == 0, alone.stdout + alone.stderr
+    chained = collapse_guard("check", "-p", POLICY, "-m", second, "--against", first)
+    assert chained.returncode == 0, chained.stdout + chained.stderr
+
+
+def test_the_gate_refuses_the_same_generation_without_its_parent(guarded: tuple[CompletedProcess[str], Path]) -> None:
+    _, out = guarded
+    done = collapse_guard("check", "-p", POLICY, "-m", out / "guarded" / "generation-2" / "manifest.cgm.json")
+    assert done.returncode == 1
+    assert "CG204" in done.stdout
+
+
+@pytest.mark.parametrize("arms", ["nonsense", "guarded,nonsense", ","])
+def test_an_unknown_arm_exits_with_2_and_one_line(tmp_path: Path, arms: str) -> None:
+    done = collapse_guard("demo", "--arms", arms, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [f"error: --arms takes replace, accumulate, guarded, got {arms!r}"]
+    assert done.stdout == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_files_of_somebody_else_exits_with_2_and_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "guarded").mkdir()
+    (tmp_path / "guarded" / "thesis.txt").write_text("mine", encoding="utf-8")
+    done = collapse_guard("demo", "--arms", "guarded", "--generations", "1", "--out", tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "is not empty and no demo wrote it; name another folder with --out" in done.stderr
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == [
+        "guarded",
+        "guarded/thesis.txt",
+    ]
+    assert (tmp_path / "guarded" / "thesis.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_file_in_place_of_the_folder_exits_with_2_and_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine", encoding="utf-8")
+    done = collapse_guard("demo", "--arms", "guarded", "--generations", "1", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "is a file; --out names a folder" in done.stderr
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.slow
+def test_a_full_run_halts_replace_and_not_the_guarded_arm(tmp_path: Path) -> None:
+    done = collapse_guard("demo", "--seed", "0", "--arms", "replace,guarded", "--out", tmp_path / "out", timeout_s=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = read(tmp_path / "out" / "demo.json")
+    replace, kept = figures["chains"]["replace"], figures["chains"]["guarded"]
+    assert replace[-1]["action"] == "halt"
+    assert [row["action"] for row in kept] == ["continue"] * 8
+    assert "CG201" in figures["refusal"]
+    assert read(tmp_path / "out" / "replace" / f"generation-{len(replace)}" / "run.json")["halted"] is True

@@ -1,0 +1,86 @@
+"""Small data, policies and trainers for the tests of the integrations."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from datasets import Dataset, disable_progress_bars
+
+from collapse_guard.integrations.hf_datasets import MANIFEST_FILE, GuardedDataset
+from collapse_guard.manifest import Manifest, load_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+#: 100 real rows: one common class, two rare ones that together are the tail.
+SIZES = {"0": 90, "1": 6, "2": 4}
+NAMESPACES = ("pytorch_lightning", "lightning.pytorch")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quiet() -> None:
+    disable_progress_bars()
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """One of the two names under which Lightning is installed."""
+
+    name: str
+
+    @property
+    def other(self) -> Namespace:
+        return Namespace(next(name for name in NAMESPACES if name != self.name))
+
+    @property
+    def lightning(self) -> Any:
+        return importlib.import_module(self.name)
+
+    @property
+    def boring(self) -> Any:
+        return importlib.import_module(f"{self.name}.demos.boring_classes")
+
+
+@pytest.fixture(params=NAMESPACES)
+def namespace(request: pytest.FixtureRequest) -> Namespace:
+    return Namespace(request.param)
+
+
+@pytest.fixture
+def labelled_rows() -> Callable[..., Dataset]:
+    """Return a maker of labelled rows with contents of their own."""
+
+    def made(sizes: dict[str, int], *, prefix: str = "real") -> Dataset:
+        labels = [label for label, n_rows in sizes.items() for _ in range(n_rows)]
+        return Dataset.from_dict(
+            {
+                "text": [f"{prefix} {label} {row}" for row, label in enumerate(labels)],
+                "label": labels,
+                "quality": [float(row) for row in range(len(labels))],
+            }
+        )
+
+    return made
+
+
+@pytest.fixture
+def watched_policy() -> dict[str, Any]:
+    """Return a policy that looks at 200 rows after every epoch."""
+    return {"version": 1, "coverage": {"samples_per_look": 200}}
+
+
+@pytest.fixture
+def real_manifest(
+    tmp_path: Path, labelled_rows: Callable[..., Dataset], watched_policy: dict[str, Any]
+) -> Callable[..., Manifest]:
+    """Return a writer of a manifest of real rows, each in a folder of its own."""
+
+    def written(name: str = "first", sizes: dict[str, int] | None = None) -> Manifest:
+        held = GuardedDataset(watched_policy, name=name).add_real(labelled_rows(sizes or SIZES), source="web")
+        return load_manifest(held.save(tmp_path / "data" / name) / MANIFEST_FILE)
+
+    return written

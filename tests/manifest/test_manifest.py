@@ -1,0 +1,468 @@
+"""A manifest is written and read whole; whatever happens to its files is one clear fault."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from collapse_guard._atomic import write_bytes
+from collapse_guard.errors import CollapseGuardError, ManifestError, ProvenanceError
+from collapse_guard.manifest import (
+    FilterReceipt,
+    Manifest,
+    ParentLink,
+    build_manifest,
+    load_manifest,
+    write_manifest,
+)
+from collapse_guard.manifest.header import SCHEMA, CellReceipt
+from collapse_guard.manifest.index import INDEX_SCHEMA
+from collapse_guard.records import EVIDENCE, GENERATION, GENERATOR, ID, ORIGIN, SOURCE, UNKNOWN_GENERATION, Origin
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Rows = Callable[[Sequence[dict[str, Any]]], pa.Table]
+ODD_NAMES = ["'; DROP TABLE x; --", "\U0001f408", "two\nlines", "", 'quote " and \\', "e\u0301"]
+
+ENTRIES: list[dict[str, Any]] = [
+    {"id": 0, "label": "cat"},
+    {"id": 1, "label": "dog"},
+    {"id": 2, "label": None},
+    {"id": 3, "label": "cat", "source": "books", "evidence": 2},
+    *({"id": 4 + n, "label": name, "source": f"odd {name}"} for n, name in enumerate(ODD_NAMES)),
+    {"id": 20, "label": "dog", "source": "made", "origin": 2, "generation": 1, "generator": "m@1", "evidence": 7},
+    {"id": 21, "label": "owl", "source": "made", "origin": 2, "generation": 1, "generator": "m@2", "evidence": 7},
+    {"id": 22, "label": "owl", "source": "lost tags", "origin": None, "evidence": None, "generation": None},
+]
+
+
+@pytest.fixture
+def built(tagged: Rows) -> Manifest:
+    return of(tagged(ENTRIES))
+
+
+@pytest.fixture
+def written(built: Manifest, tmp_path: Path) -> Manifest:
+    return write_manifest(built, tmp_path / "manifest.cgm.json")
+
+
+@pytest.fixture
+def header_file(written: Manifest) -> Path:
+    assert written.path is not None
+    return written.path
+
+
+@pytest.fixture
+def index_file(header_file: Path, written: Manifest) -> Path:
+    return header_file.parent / written.header.index.path
+
+
+def of(rows: pa.Table, **options: Any) -> Manifest:
+    said: dict[str, Any] = {"name": "gen0", "generation": 0, "class_column": "label"}
+    return build_manifest(rows, **(said | options))
+
+
+def edited(path: Path, *keys: str | int, value: Any) -> Path:
+    """Set one value of the header file."""
+    header = json.loads(path.read_bytes())
+    place = header
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    path.write_text(json.dumps(header), encoding="utf-8")
+    return path
+
+
+def outcome(path: Path) -> str:
+    """Return the fault that reading and verifying gives, '' for none; anything but a clear fault is raised."""
+    try:
+        found = load_manifest(path).verify()
+    except ManifestError as error:
+        fault = error
+    else:
+        return ", ".join(mismatch.part for mismatch in found)
+    assert fault.path is not None
+    assert "\n" not in str(fault)
+    return str(fault)
+
+
+def test_a_manifest_in_memory_holds_together_and_counts_its_rows(built: Manifest) -> None:
+    assert built.verify() == ()
+    assert built.n_rows == len(ENTRIES)
+    assert built.index.schema == INDEX_SCHEMA
+    assert built.n_origin_rows(Origin.REAL) == 10
+    assert built.n_origin_rows(Origin.SYNTHETIC) == 2
+    assert built.class_rows()["cat"] == 2
+    assert built.class_rows(Origin.SYNTHETIC) == {"dog": 1, "owl": 1}
+    assert built.rows_by("source")["made",] == 2
+
+
+def test_the_header_lists_each_source_with_its_origin_generators_and_rows(tagged: Rows) -> None:
+    header = of(tagged([*ENTRIES, {"id": 30, "source": "web", "origin": 2, "generator": "z"}])).header
+    found = {source.name: (source.origin, source.generators, source.rows) for source in header.sources}
+    assert found["books"] == ("real", (), 1)
+    assert found["made"] == ("synthetic", ("m@1", "m@2"), 2)
+    assert found["web"] == ("mixed", ("z",), 4)
+    assert found["lost tags"] == ("unknown", (), 1)
+    assert list(found) == sorted(found)
+    assert [(shard.name, shard.source) for shard in header.shards] == [(f"{name}#0", name) for name in found]
+
+
+def test_null_tags_become_unknown(built: Manifest) -> None:
+    (row,) = [row for row in built.index.to_pylist() if row["source"] == "lost tags"]
+    assert (row["origin"], row["evidence"], row["generation"]) == (0, 0, UNKNOWN_GENERATION)
+
+
+def test_a_manifest_survives_writing_and_reading(written: Manifest, header_file: Path) -> None:
+    read = load_manifest(header_file)
+    assert read.header == written.header
+    assert read.digest == written.digest
+    assert read.index.equals(written.index)
+    assert read.verify() == ()
+    assert read.class_rows().keys() >= set(ODD_NAMES)
+    assert sorted(path.name for path in header_file.parent.iterdir()) == sorted(
+        ["manifest.cgm.json", read.header.index.path]
+    )
+
+
+def test_parents_filters_and_policy_survive_writing_and_reading(tagged: Rows, tmp_path: Path) -> None:
+    receipt = FilterReceipt(
+        source="made",
+        filter="quality",
+        spec_id=f"sha256:{'1' * 64}",
+        cells=(CellReceipt(cell="two\nlines", rows=3, kept_rows=2),),
+    )
+    made = of(
+        tagged(ENTRIES),
+        generation=4,
+        parents=[ParentLink(name="gen3", digest=f"sha256:{'2' * 64}")],
+        filters=[receipt],
+        policy_digest=f"sha256:{'3' * 64}",
+    )
+    write_manifest(made, tmp_path / "m.cgm.json")
+    header = load_manifest(tmp_path / "m.cgm.json").header
+    assert (header.generation, header.parents, header.filters) == (4, made.header.parents, (receipt,))
+    assert header.policy_digest == made.header.policy_digest
+    assert header.digest == made.digest
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(len(ENTRIES))))
+def test_the_digest_does_not_depend_on_the_order_of_rows(tagged: Rows, built: Manifest, order: list[int]) -> None:
+    assert of(tagged(ENTRIES).take(order)).digest == built.digest
+
+
+def test_the_digest_does_not_depend_on_chunks_or_dictionaries(tagged: Rows, built: Manifest) -> None:
+    rows = tagged(ENTRIES)
+    chunked = pa.concat_tables([rows.slice(5), rows.slice(0, 5)])
+    coded = chunked.set_column(
+        chunked.schema.get_field_index(SOURCE), SOURCE, chunked.column(SOURCE).dictionary_encode()
+    )
+    assert of(coded).digest == built.digest
+
+
+def test_the_digest_does_not_depend_on_where_when_or_by_what_it_is_written(built: Manifest, tmp_path: Path) -> None:
+    first = write_manifest(built, tmp_path / "one" / "a.cgm.json")
+    again = write_manifest(load_manifest(tmp_path / "one" / "a.cgm.json"), tmp_path / "two" / "b.json")
+    assert first.header.index.path != again.header.index.path
+    assert first.digest == again.digest == built.digest
+    later = built.header.model_copy(update={"created": "2099-01-01T00:00:00+00:00", "tool": "collapse-guard 99"})
+    assert later.digest == built.digest
+
+
+def test_the_digest_does_not_depend_on_the_parquet_writer(
+    header_file: Path, index_file: Path, written: Manifest
+) -> None:
+    pq.write_table(written.index, index_file, compression="none", use_dictionary=False, row_group_size=2)
+    edited(header_file, "index", "digest", value=f"sha256:{hashlib.sha256(index_file.read_bytes()).hexdigest()}")
+    assert outcome(header_file) == ""
+    assert load_manifest(header_file).digest == written.digest
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "class": {"label": "owl"},
+    "no class": {"label": None},
+    "origin": {"origin": 2},
+    "evidence": {"evidence": 3},
+    "generation": {"generation": 1},
+    "source": {"source": "books"},
+    "generator": {"generator": "m"},
+    "an empty generator": {"generator": ""},
+    "id": {"id": "another"},
+}
+
+
+@pytest.mark.parametrize("row", [0, 3, len(ENTRIES) - 1])
+@pytest.mark.parametrize("what", CHANGES)
+def test_the_digest_changes_with_every_value_of_every_row(tagged: Rows, built: Manifest, what: str, row: int) -> None:
+    changed = [entry | CHANGES[what] if n == row else entry for n, entry in enumerate(ENTRIES)]
+    if changed == ENTRIES:
+        changed[row] = changed[row] | {"source": "papers"}
+    assert of(tagged(changed)).digest != built.digest
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "other"},
+        {"generation": 1},
+        {"class_column": None},
+        {"parents": [ParentLink(name="p", digest=f"sha256:{'2' * 64}")]},
+        {"policy_digest": f"sha256:{'3' * 64}"},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_the_digest_changes_with_what_the_header_says(tagged: Rows, built: Manifest, options: dict[str, Any]) -> None:
+    assert of(tagged(ENTRIES), **options).digest != built.digest
+
+
+def test_the_digest_tells_texts_apart_that_join_to_the_same(tagged: Rows) -> None:
+    first = of(tagged([{"id": 0, "label": "ab"}, {"id": 1, "label": "c"}]))
+    second = of(tagged([{"id": 0, "label": "a"}, {"id": 1, "label": "bc"}]))
+    assert first.header.index.content_digest != second.header.index.content_digest
+
+
+def test_an_added_or_removed_row_changes_the_digest(tagged: Rows, built: Manifest) -> None:
+    assert len({of(tagged(ENTRIES[:-1])).digest, built.digest, of(tagged([*ENTRIES, {"id": 99}])).digest}) == 3
+
+
+def test_rows_that_are_not_tagged_are_refused_by_the_names_of_the_columns(tagged: Rows) -> None:
+    for name in (SOURCE, ID, ORIGIN, EVIDENCE, GENERATION, GENERATOR):
+        with pytest.raises(ProvenanceError, match=f"rows lack the provenance columns {name}; tag them first"):
+            of(tagged(ENTRIES).drop([name]))
+
+
+def test_a_row_without_id_is_refused(tagged: Rows) -> None:
+    rows = tagged(ENTRIES[:2])
+    empty = rows.set_column(rows.schema.get_field_index(ID), ID, pa.array([None, bytes(16)], pa.binary(16)))
+    with pytest.raises(ProvenanceError, match="1 of 2 rows have no cg_id"):
+        of(empty)
+
+
+def test_no_rows_are_no_manifest(tagged: Rows) -> None:
+    with pytest.raises(ManifestError, match="a manifest needs rows, got none"):
+        of(tagged([]))
+
+
+@pytest.mark.parametrize("generation", [-1, 255])
+def test_a_generation_out_of_range_is_an_error_of_this_package(tagged: Rows, generation: int) -> None:
+    with pytest.raises(CollapseGuardError, match="generation"):
+        of(tagged(ENTRIES), generation=generation)
+
+
+def test_a_missing_header_and_a_directory_are_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"nowhere\.json: no such file; write the manifest first") as missing:
+        load_manifest(tmp_path / "nowhere.json")
+    assert missing.value.path == str(tmp_path / "nowhere.json")
+    with pytest.raises(ManifestError, match=r"is a directory; name the manifest file \(\*\.cgm\.json\) in it"):
+        load_manifest(tmp_path)
+
+
+HEADERS: dict[str, tuple[bytes, str]] = {
+    "nothing": (b"", "not a manifest header: not JSON"),
+    "half of one": (b'{"schema": "collapse-guard/manifest/1", "name', "not a manifest header: not JSON"),
+    "not text": (b"\xff\xfe\x00", "not a manifest header: not JSON"),
+    "nested without end": (b"[" * 100_000, "not a manifest header: not JSON"),
+    "a list": (b"[]", "/schema is None, this version reads 'collapse-guard/manifest/1'"),
+    "null": (b"null", "/schema is None"),
+    "no schema": (b"{}", "/schema is None"),
+    "another schema": (
+        b'{"schema": "collapse-guard/manifest/2"}',
+        "/schema is 'collapse-guard/manifest/2', this version",
+    ),
+    "schema alone": (b'{"schema": "collapse-guard/manifest/1"}', "/name: Field required"),
+}
+
+
+@pytest.mark.parametrize("what", HEADERS)
+def test_a_header_that_is_none_is_one_clear_error(tmp_path: Path, what: str) -> None:
+    data, message = HEADERS[what]
+    path = tmp_path / "m.cgm.json"
+    path.write_bytes(data)
+    with pytest.raises(ManifestError, match=re.escape(f"{path}: {message}")) as caught:
+        load_manifest(path)
+    assert caught.value.path == str(path)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (("extra",), 1, "/extra: Extra inputs are not permitted"),
+        (("index", "extra"), 1, "/index/extra: Extra inputs are not permitted"),
+        (("index", "path"), "a/b.parquet", "/index/path: String should match pattern"),
+        (("index", "path"), "../../etc/passwd.parquet", "/index/path: String should match pattern"),
+        (("index", "path"), "a\\b.parquet", "/index/path: String should match pattern"),
+        (("index", "path"), "index.csv", "/index/path: String should match pattern"),
+        (("index", "digest"), "sha256:00", "/index/digest: String should match pattern"),
+        (("index", "rows"), -1, "/index/rows: Input should be greater"),
+        (("generation",), 255, "/generation: Input should be less"),
+        (("generation",), "0", "/generation: Input should be a valid integer"),
+        (("sources", 0, "rows"), "1", "/sources/0/rows: Input should be a valid integer"),
+        (("parents",), [{"name": "p"}], "/parents/0/digest: Field required"),
+        (("unit",), "tokens", "/unit: Input should be 'rows'"),
+    ],
+)
+def test_a_header_with_a_wrong_value_is_an_error_that_points_at_it(
+    header_file: Path, keys: tuple[str | int, ...], value: Any, message: str
+) -> None:
+    with pytest.raises(ManifestError, match=re.escape(f"{header_file}: {message}")):
+        load_manifest(edited(header_file, *keys, value=value))
+
+
+@pytest.mark.parametrize("name", ["a\0.parquet", "a" * 300 + ".parquet"], ids=["NUL", "too long"])
+def test_an_index_name_that_no_file_can_have_is_one_clear_error(header_file: Path, name: str) -> None:
+    assert outcome(edited(header_file, "index", "path", value=name))
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "part"),
+    [
+        (("index", "rows"), 0, "index rows"),
+        (("index", "digest"), f"sha256:{'0' * 64}", "index file"),
+        (("index", "content_digest"), f"sha256:{'0' * 64}", "index content"),
+        (("class_histogram_digest",), f"sha256:{'0' * 64}", "class histogram"),
+        (("root_digest",), f"sha256:{'0' * 64}", "root"),
+        (("shards", 0, "digest"), f"sha256:{'0' * 64}", "shard books"),
+        (("shards", 0, "source"), "papers", "shard books, shard papers"),
+        (("shards", 0, "rows"), 77, "books"),
+        (("sources", 0, "rows"), 77, "books"),
+        (("sources", 0, "origin"), "synthetic", "books"),
+        (("sources", 0, "generators"), ["m"], "books"),
+        (("sources", 0, "root_digest"), f"sha256:{'0' * 64}", "books"),
+        (("sources",), [], "books"),
+    ],
+)
+def test_a_header_that_its_rows_do_not_bear_out_is_a_mismatch(
+    header_file: Path, keys: tuple[str | int, ...], value: Any, part: str
+) -> None:
+    assert part in outcome(edited(header_file, *keys, value=value))
+
+
+def test_an_index_that_was_cut_is_one_clear_error(header_file: Path, index_file: Path) -> None:
+    data = index_file.read_bytes()
+    for length in (0, 3, 8, len(data) // 2, len(data) - 1):
+        index_file.write_bytes(data[:length])
+        found = outcome(header_file)
+        assert found.startswith(f"{index_file}: not a readable Parquet")
+        assert "it was cut or changed" in found
+
+
+def test_a_deleted_index_is_one_clear_error(header_file: Path, index_file: Path) -> None:
+    index_file.unlink()
+    assert outcome(header_file) == f"{index_file}: no such file; write the manifest first or name another"
+
+
+def test_a_directory_in_place_of_the_index_is_one_clear_error(header_file: Path, index_file: Path) -> None:
+    index_file.unlink()
+    index_file.mkdir()
+    found = outcome(header_file)
+    assert found.startswith(str(index_file))
+    assert "is a directory" in found
+
+
+def test_every_changed_byte_of_the_index_is_a_clear_fault(header_file: Path, index_file: Path) -> None:
+    good = index_file.read_bytes()
+    for place in range(0, len(good), 3):
+        changed = bytearray(good)
+        changed[place] ^= 0xA5
+        index_file.write_bytes(changed)
+        assert outcome(header_file), f"byte {place} was changed and nobody noticed"
+
+
+def _with(index: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    return index.set_column(index.schema.get_field_index(name), name, values)
+
+
+INDEXES: dict[str, Callable[[pa.Table], pa.Table]] = {
+    "a column less": lambda index: index.drop(["class"]),
+    "a column more": lambda index: index.append_column("weight", index.column("id_hi")),
+    "a column twice": lambda index: index.append_column("class", index.column("class")),
+    "codes too large": lambda index: _with(index, "origin", pa.array([300] * len(index))),
+    "null codes": lambda index: _with(index, "origin", pa.array([None] * len(index), pa.uint8())),
+    "null sources": lambda index: _with(index, "source", pa.array([None] * len(index), pa.string())),
+    "lists for names": lambda index: _with(index, "class", pa.array([["a"]] * len(index))),
+    "bytes that are no text": lambda index: _with(index, "class", pa.array([b"\xff"] * len(index))),
+    "no rows": lambda index: index.slice(0, 0),
+    "a row less": lambda index: index.slice(1),
+    "a row twice": lambda index: pa.concat_tables([index, index.slice(0, 1)]),
+    "rows in another order": lambda index: index.take(list(range(len(index)))[::-1]),
+    "another class": lambda index: _with(index, "class", pa.array(["owl"] * len(index))),
+}
+
+
+@pytest.mark.parametrize("what", INDEXES)
+def test_another_table_in_place_of_the_index_is_a_clear_fault(
+    header_file: Path, index_file: Path, written: Manifest, what: str
+) -> None:
+    pq.write_table(INDEXES[what](written.index), index_file)
+    assert outcome(header_file)
+
+
+@pytest.mark.parametrize("fails_at", ["index", "header"])
+def test_a_write_that_fails_leaves_the_earlier_files_as_they_were(
+    tagged: Rows, header_file: Path, monkeypatch: pytest.MonkeyPatch, fails_at: str
+) -> None:
+    before = {path.name: path.read_bytes() for path in header_file.parent.iterdir()}
+
+    def failing_write(path: Path, data: bytes) -> Path:
+        if path.name.endswith(".parquet") == (fails_at == "index"):
+            raise OSError(28, "No space left on device")
+        return write_bytes(path, data)
+
+    monkeypatch.setattr("collapse_guard.manifest.manifest.write_bytes", failing_write)
+    with pytest.raises(OSError, match="No space left"):
+        write_manifest(of(tagged(ENTRIES[:3])), header_file)
+    after = {path.name: path.read_bytes() for path in header_file.parent.iterdir()}
+    assert {name: after[name] for name in before} == before
+    assert outcome(header_file) == ""
+    assert load_manifest(header_file).n_rows == len(ENTRIES)
+
+
+def test_an_older_header_keeps_its_own_index(tagged: Rows, header_file: Path) -> None:
+    kept = header_file.with_name("kept.cgm.json")
+    kept.write_bytes(header_file.read_bytes())
+    write_manifest(of(tagged(ENTRIES[:3])), header_file)
+    assert load_manifest(header_file).n_rows == 3
+    assert outcome(header_file) == ""
+    assert load_manifest(kept).n_rows == len(ENTRIES)
+    assert outcome(kept) == ""
+
+
+def test_writing_twice_gives_the_same_files(built: Manifest, header_file: Path) -> None:
+    before = {path.name: path.read_bytes() for path in header_file.parent.iterdir()}
+    write_manifest(built, header_file)
+    assert {path.name: path.read_bytes() for path in header_file.parent.iterdir()} == before
+
+
+def test_a_manifest_is_not_written_over_a_directory(built: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="is a directory; name a file such as"):
+        write_manifest(built, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whatever_is_written_can_be_read_again(built: Manifest, tmp_path: Path) -> None:
+    for name in ("plain.json", "two words.cgm.json", "no-suffix", "\U0001f408.cgm.json", "back\\slash.cgm.json"):
+        write_manifest(built, tmp_path / name)
+        assert load_manifest(tmp_path / name).verify() == ()
+
+
+def test_a_header_without_table_or_file_says_so(built: Manifest) -> None:
+    with pytest.raises(ManifestError, match="manifest 'gen0' has neither a table nor a file"):
+        _ = Manifest(built.header).index
+
+
+def test_the_header_file_is_sorted_json_that_ends_in_one_newline(header_file: Path) -> None:
+    text = header_file.read_text(encoding="utf-8")
+    plain = json.loads(text)
+    assert text == json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    assert plain["schema"] == SCHEMA

@@ -1,0 +1,259 @@
+"""The conductor before training, on plain Arrow tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collapse_guard.curate import Tag, check_tags, curate, filter_synthetic, provenance_columns, quality_scores
+from collapse_guard.errors import AccumulationError, CellError, FilterError, PolicyError, ProvenanceError
+from collapse_guard.policy import Policy
+from collapse_guard.records import ID, ORIGIN, PROVENANCE_COLUMNS, SCORE, Origin
+
+FILTERED: dict[str, Any] = {
+    "version": 1,
+    "mix": {"real_min_share": 0.1},
+    "coverage": {},
+    "filters": {"quality": {"score": "quality", "keep_share": 0.5}},
+}
+
+
+def real(labels: list[str | None], *, source: str = "web", prefix: str = "real") -> pa.Table:
+    content = pa.table(
+        {
+            "text": [f"{prefix} {source} {row}" for row in range(len(labels))],
+            "label": pa.array(labels, pa.string()),
+        }
+    )
+    return joined(content, Tag.of(origin="real", source=source))
+
+
+def made(
+    labels: list[str | None], scores: list[float] | None = None, *, source: str = "bot", generation: int = 1
+) -> pa.Table:
+    texts = [f"{source} {generation} {row}" for row in range(len(labels))]
+    content = pa.table({"text": texts, "label": pa.array(labels, pa.string())})
+    tagged = Tag.of(origin="synthetic", source=source, generator=f"{source}@1", generation=generation)
+    table = joined(content, tagged)
+    return table.append_column(SCORE, pa.array(scores or [0.0] * len(labels), pa.float64()))
+
+
+def joined(content: pa.Table, tagged: Tag) -> pa.Table:
+    added = provenance_columns(content, tagged)
+    for name in added.column_names:
+        content = content.append_column(name, added.column(name))
+    return content
+
+
+def nothing() -> pa.Table:
+    return made([]).slice(0, 0)
+
+
+def policy(values: dict[str, Any] | None = None, **changes: Any) -> Policy:
+    return Policy.coerce((values or {"version": 1, "coverage": {}}) | changes)
+
+
+def test_every_real_row_enters_and_the_rest_fills_up_to_the_cap() -> None:
+    found = curate(real(["a"] * 5), made(["a"] * 50), policy(), name="set")
+    assert found.plan.n_real_rows == 5
+    assert found.plan.chosen.size == 5
+    assert found.manifest.n_origin_rows(Origin.REAL) == 5
+    assert found.manifest.n_origin_rows(Origin.SYNTHETIC) == 5
+    assert found.manifest.header.policy_digest == policy().digest
+    assert found.manifest.verify() == ()
+
+
+def test_a_manifest_holds_the_chosen_rows_and_no_other() -> None:
+    anchor, pool = real(["a"] * 3), made(["a"] * 20)
+    found = curate(anchor, pool, policy(), name="set")
+    index = found.manifest.index
+    held = {
+        f"{hi:016x}{lo:016x}" for hi, lo in zip(index["id_hi"].to_pylist(), index["id_lo"].to_pylist(), strict=True)
+    }
+    wanted = [*anchor[ID].to_pylist(), *pool[ID].take(found.plan.chosen).to_pylist()]
+    assert held == {identity.hex() for identity in wanted}
+
+
+def test_without_a_synthetic_row_the_manifest_is_of_real_rows_alone() -> None:
+    found = curate(real(["a", "b"]), nothing(), policy(), name="set")
+    assert found.plan.real_share == 1.0
+    assert found.manifest.n_rows == 2
+    assert found.receipts == ()
+
+
+def test_no_row_at_all_is_an_accumulation_error() -> None:
+    with pytest.raises(AccumulationError, match="no row at all; add real rows first"):
+        curate(real([]), nothing(), policy(), name="set")
+
+
+def test_nothing_but_synthetic_names_what_there_is_by_source_and_class() -> None:
+    with pytest.raises(AccumulationError, match=r"nothing but synthetic: 3 rows: bot/a 2, bot/b 1; ids [0-9a-f]{32}"):
+        curate(real([]), made(["a", "a", "b"]), policy(), name="set")
+
+
+def test_nothing_but_synthetic_says_how_many_real_rows_the_parent_held() -> None:
+    parent = curate(real(["a"] * 4), nothing(), policy(), name="first").manifest
+    with pytest.raises(AccumulationError, match="the parent generation held 4 real rows; add the real rows"):
+        curate(real([]), made(["a"]), policy(), name="second", parent=parent)
+
+
+def test_lost_real_rows_are_counted_by_source_and_class_with_at_most_ten_ids() -> None:
+    before = real(["a"] * 12 + ["b"] * 3)
+    parent = curate(before, nothing(), policy(), name="first").manifest
+    with pytest.raises(AccumulationError) as caught:
+        curate(before.slice(12), made(["a"] * 12), policy(), name="second", parent=parent)
+    text = str(caught.value)
+    assert "12 real rows lost: web/a 12; ids " in text
+    ids = text.partition("; ids ")[2].partition(";")[0].split(", ")
+    lost = {identity.hex() for identity in before[ID].slice(0, 12).to_pylist()}
+    assert len(ids) == 10
+    assert set(ids) <= lost
+
+
+def test_as_many_lost_rows_as_the_policy_allows_are_no_error() -> None:
+    before = real(["a"] * 5)
+    parent = curate(before, nothing(), policy(), name="first").manifest
+    lenient = policy(accumulation={"allow_loss": 2})
+    assert curate(before.slice(2), nothing(), lenient, name="second", parent=parent).manifest.n_rows == 3
+    with pytest.raises(AccumulationError, match=r"3 real rows lost.*put them back \(allowed: 2\)"):
+        curate(before.slice(3), nothing(), lenient, name="second", parent=parent)
+
+
+def test_a_source_outside_the_proof_may_shrink() -> None:
+    before = pa.concat_tables([real(["a"] * 3), real(["a"] * 3, source="rented")])
+    parent = curate(before, nothing(), policy(), name="first").manifest
+    only_web = before.slice(0, 3)
+    with pytest.raises(AccumulationError, match="rented/a 3"):
+        curate(only_web, nothing(), policy(), name="second", parent=parent)
+    off = policy(sources={"rented": {"accumulate": "off"}})
+    assert curate(only_web, nothing(), off, name="second", parent=parent).manifest.n_rows == 3
+
+
+def test_a_child_names_the_digest_of_its_parent_and_is_one_generation_on() -> None:
+    parent = curate(real(["a"]), nothing(), policy(), name="first").manifest
+    child = curate(real(["a"]), made(["a"]), policy(), name="second", parent=parent).manifest
+    assert (parent.header.generation, child.header.generation) == (0, 1)
+    assert [(link.name, link.digest) for link in child.header.parents] == [("first", parent.digest)]
+
+
+def test_a_policy_that_counts_tokens_is_refused() -> None:
+    with pytest.raises(PolicyError, match="set unit: rows"):
+        curate(real(["a"]), made(["a"]), policy(unit="tokens"), name="set")
+
+
+# ------------------------------------------------------------------ filters
+
+
+def test_the_best_of_every_cell_are_kept_and_the_receipt_says_so() -> None:
+    labels: list[str | None] = ["a"] * 6 + ["b"] * 2
+    scores = [6.0, 5, 4, 3, 2, 1, -8, -9]
+    keep, receipts = filter_synthetic(real(["a", "b"]), made(labels, scores), policy(FILTERED))
+    assert keep.tolist() == [True, True, True, False, False, False, True, False]
+    (receipt,) = receipts
+    assert receipt.source == "bot, generation 1"
+    assert [(cell.cell, cell.rows, cell.kept_rows) for cell in receipt.cells] == [("a", 6, 3), ("b", 2, 1)]
+
+
+def test_every_source_and_generation_is_filtered_on_its_own() -> None:
+    pools = [made(["a"] * 2, [1.0, 2.0]), made(["a"] * 2, [9.0, 8.0], generation=2), made(["a"], [-5.0], source="alt")]
+    keep, receipts = filter_synthetic(real(["a"]), pa.concat_tables(pools), policy(FILTERED))
+    assert keep.tolist() == [False, True, True, False, True]
+    assert [receipt.source for receipt in receipts] == ["alt, generation 1", "bot, generation 1", "bot, generation 2"]
+
+
+def test_rows_without_a_label_or_with_one_that_no_real_row_has_are_not_kept() -> None:
+    keep, (receipt,) = filter_synthetic(real(["a"]), made(["a", None, "new"], [0.0, 9, 9]), policy(FILTERED))
+    assert keep.tolist() == [True, False, False]
+    assert [(cell.cell, cell.rows, cell.kept_rows) for cell in receipt.cells] == [("a", 1, 1), ("(no cell)", 2, 0)]
+
+
+def test_without_a_quality_section_every_row_is_kept_with_no_receipt() -> None:
+    keep, receipts = filter_synthetic(real(["a"]), made(["a", None]), policy())
+    assert keep.tolist() == [True, True]
+    assert receipts == ()
+
+
+def test_a_quality_filter_without_cells_is_refused() -> None:
+    bare = policy({"version": 1, "filters": {"quality": {"score": "quality", "keep_share": 0.5}}})
+    with pytest.raises(FilterError, match="add a coverage section with cells"):
+        curate(real(["a"]), made(["a"]), bare, name="set")
+
+
+def test_a_quality_filter_needs_labelled_real_rows() -> None:
+    with pytest.raises(CellError, match="holds no label in 2 rows"):
+        curate(real([None, None]), made(["a"]), policy(FILTERED), name="set")
+
+
+@settings(max_examples=50)
+@given(
+    scores=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30),
+    labels=st.lists(st.sampled_from(["a", "b", None]), min_size=30, max_size=30),
+    share=st.sampled_from([0.1, 0.5, 0.8, 1.0]),
+)
+def test_every_cell_keeps_at_least_its_share_and_never_a_worse_row_for_a_better(
+    scores: list[float], labels: list[str | None], share: float
+) -> None:
+    asked = policy(FILTERED, filters={"quality": {"score": "quality", "keep_share": share}})
+    keep, _ = filter_synthetic(real(["a", "b"]), made(labels[: len(scores)], scores), asked)
+    for cell in ("a", "b"):
+        where = [row for row in range(len(scores)) if labels[row] == cell]
+        kept = [scores[row] for row in where if keep[row]]
+        dropped = [scores[row] for row in where if not keep[row]]
+        assert len(kept) >= share * len(where) - 1e-9
+        assert all(low < high for low in dropped for high in kept)
+    assert not any(keep[row] for row in range(len(scores)) if labels[row] is None)
+
+
+def test_scores_come_from_the_named_column_or_from_a_callable() -> None:
+    rows = pa.table({"quality": [1, 2], "other": [0.5, 0.25]})
+    assert quality_scores(rows, None, policy(FILTERED)).to_pylist() == [1.0, 2.0]
+    assert quality_scores(rows, "other", policy(FILTERED)).to_pylist() == [0.5, 0.25]
+    assert quality_scores(rows, lambda table: -np.arange(table.num_rows), policy(FILTERED)).to_pylist() == [0.0, -1.0]
+    assert quality_scores(rows, None, policy()).to_pylist() == [None, None]
+
+
+BAD_SCORES: dict[str, tuple[pa.Table, Any, str]] = {
+    "a missing column": (pa.table({"qualty": [1.0]}), None, r"no score column 'quality'; .*qualty"),
+    "text": (pa.table({"quality": ["good"]}), None, "is string; scores must be numbers"),
+    "nan": (pa.table({"quality": [1.0, float("nan")]}), None, r"for 1 of 2 rows \(first: row 1\)"),
+    "infinity": (pa.table({"quality": [float("inf")]}), None, "null, NaN or infinite for 1 of 1"),
+    "null": (pa.table({"quality": pa.array([None, 1.0])}), None, r"first: row 0"),
+    "too few": (pa.table({"quality": [1.0, 2.0]}), lambda _: [1.0], r"gave shape \(1,\) for 2 rows"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SCORES)
+def test_a_score_that_cannot_be_used_is_one_filter_error(case: str) -> None:
+    rows, score, expected = BAD_SCORES[case]
+    with pytest.raises(FilterError, match=expected):
+        quality_scores(rows, score, policy(FILTERED))
+
+
+def test_a_score_without_a_quality_section_is_refused() -> None:
+    with pytest.raises(FilterError, match=r"no filters\.quality; add it with a keep_share"):
+        quality_scores(pa.table({"quality": [1.0]}), "quality", policy())
+
+
+# ------------------------------------------------------------------ tags
+
+
+def test_provenance_columns_stand_in_their_order_with_their_types() -> None:
+    table = provenance_columns(pa.table({"text": ["a"]}), Tag.of(origin="real", source="web"))
+    assert {field.name: str(field.type) for field in table.schema} == PROVENANCE_COLUMNS
+
+
+def test_rows_with_a_null_origin_are_refused_with_their_number() -> None:
+    rows = pa.table({ORIGIN: pa.array([1, None, None], pa.uint8())})
+    with pytest.raises(ProvenanceError, match="here: 2 of 3 rows have a null origin; tag them first"):
+        check_tags(rows, origin=Origin.REAL, what="here")
+
+
+def test_rows_of_another_origin_are_refused_with_their_number() -> None:
+    rows = pa.table({ORIGIN: pa.array([1, 2, 0], pa.uint8())})
+    with pytest.raises(ProvenanceError, match="here: 2 of 3 rows are not tagged real; add them apart"):
+        check_tags(rows, origin=Origin.REAL, what="here")

@@ -1,0 +1,388 @@
+"""The gate: which input gives which exit code, and why."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from collapse_guard import gate
+from collapse_guard.gate import GateResult, check
+from collapse_guard.manifest import Manifest, ParentLink, build_manifest, load_manifest, write_manifest
+from collapse_guard.records import DATE, EVIDENCE, GENERATION, GENERATOR, ID, ORIGIN, SOURCE, Status
+from collapse_guard.rules import RULES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Entries = Sequence[dict[str, Any]]
+
+
+def tagged(entries: Entries) -> pa.Table:
+    def column(name: str, default: Any, kind: pa.DataType) -> pa.Array:
+        return pa.array([entry.get(name, default) for entry in entries], kind)
+
+    ids = [hashlib.sha256(str(entry["id"]).encode()).digest()[:16] for entry in entries]
+    return pa.table(
+        {
+            "label": column("label", "cat", pa.string()),
+            ORIGIN: column("origin", 1, pa.uint8()),
+            EVIDENCE: column("evidence", 1, pa.uint8()),
+            GENERATION: column("generation", 0, pa.uint8()),
+            SOURCE: column("source", "web", pa.string()),
+            GENERATOR: column("generator", None, pa.string()),
+            DATE: column("date", 65535, pa.uint16()),
+            ID: pa.array(ids, pa.binary(16)),
+        }
+    )
+
+
+def real(n_rows: int, *, first: int = 0, **tags: Any) -> list[dict[str, Any]]:
+    return [{"id": first + n} | tags for n in range(n_rows)]
+
+
+def made(n_rows: int, *, first: int = 1000, **tags: Any) -> list[dict[str, Any]]:
+    own = {"source": "made", "origin": 2, "generation": 1, "generator": "m@1", "evidence": 7}
+    return [{"id": first + n} | own | tags for n in range(n_rows)]
+
+
+def write(path: Path, entries: Entries, *, parent: Manifest | None = None) -> Manifest:
+    links = [] if parent is None else [ParentLink(name=parent.header.name, digest=parent.digest)]
+    generation = len(links)
+    built = build_manifest(
+        tagged(entries), name=f"gen{generation}", generation=generation, class_column="label", parents=links
+    )
+    return write_manifest(built, path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A policy, a parent, a healthy child, and a child that lost two real rows; the working directory is elsewhere."""
+    root = tmp_path / "project"
+    root.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    policy(root, "extends: preset:starter@1\n")
+    parent = write(root / "gen0.cgm.json", real(6))
+    write(root / "good.cgm.json", real(6) + made(3), parent=parent)
+    write(root / "lossy.cgm.json", real(4) + made(2), parent=parent)
+    return root
+
+
+def policy(root: Path, text: str, *, name: str = "policy.yaml") -> Path:
+    path = root / name
+    path.write_text(f"version: 1\n{text}", encoding="utf-8")
+    return path
+
+
+def run(
+    root: Path, manifest: str = "good.cgm.json", against: str | None = "gen0.cgm.json", **options: Any
+) -> GateResult:
+    parent = None if against is None else root / against
+    return check(root / "policy.yaml", root / manifest, against=parent, **options)
+
+
+def failed(result: GateResult) -> set[str]:
+    return {finding.code for finding in result.findings if finding.status is Status.FAIL}
+
+
+def open_codes(result: GateResult) -> set[str]:
+    return {finding.code for finding in result.findings if finding.status is Status.INCONCLUSIVE}
+
+
+def test_a_manifest_that_keeps_the_policy_is_kept(folder: Path) -> None:
+    result = run(folder)
+    assert (result.exit_code, result.verdict, result.findings) == (0, "kept", ())
+    assert result.codes == tuple(code for code, _ in RULES.items())
+    assert result.manifest_digest == load_manifest(folder / "good.cgm.json").digest
+    assert result.parent_digest == load_manifest(folder / "gen0.cgm.json").digest
+    assert result.policy_digest is not None
+
+
+def test_a_manifest_that_breaks_the_policy_is_violated(folder: Path) -> None:
+    result = run(folder, "lossy.cgm.json")
+    assert (result.exit_code, result.verdict) == (1, "violated")
+    assert failed(result) == {"CG201", "CG202"}
+
+
+def test_the_first_generation_is_checked_without_a_parent(folder: Path) -> None:
+    result = run(folder, "gen0.cgm.json", against=None)
+    assert (result.exit_code, result.parent_digest) == (0, None)
+
+
+def test_a_parent_that_is_recorded_and_not_given_is_a_violation_and_never_a_pass(folder: Path) -> None:
+    result = run(folder, against=None)
+    assert result.exit_code == 1
+    assert failed(result) == {"CG204"}
+    assert open_codes(result) == {"CG201", "CG202", "CG501"}
+
+
+def test_missing_evidence_is_inconclusive_unless_the_policy_says_warn(folder: Path) -> None:
+    policy(folder, "unit: tokens\n")
+    result = run(folder)
+    assert (result.exit_code, result.verdict) == (3, "inconclusive")
+    assert open_codes(result) == {"CG101", "CG102", "CG103", "CG106"}
+    policy(folder, "unit: tokens\non_missing_evidence: warn\n")
+    lenient = run(folder)
+    assert (lenient.exit_code, lenient.verdict) == (0, "kept")
+    assert open_codes(lenient) == open_codes(result)
+
+
+def test_a_key_that_no_check_reads_is_inconclusive_unless_the_policy_says_warn(folder: Path) -> None:
+    policy(folder, "provenance: {forbid_reentry_of: [m-v1]}\n")
+    result = run(folder)
+    assert (result.exit_code, result.unenforced) == (3, ("provenance.forbid_reentry_of",))
+    policy(folder, "provenance: {forbid_reentry_of: [m-v1]}\non_missing_evidence: warn\n")
+    assert run(folder).exit_code == 0
+
+
+def test_a_violation_goes_before_missing_evidence(folder: Path) -> None:
+    policy(folder, "unit: tokens\n")
+    result = run(folder, "lossy.cgm.json")
+    assert open_codes(result)
+    assert result.exit_code == 1
+
+
+def test_unusable_input_goes_before_a_violation(folder: Path) -> None:
+    policy(folder, "coverage: {reference: nowhere.cgm.json}\n")
+    result = run(folder, "lossy.cgm.json")
+    assert {"CG003", "CG201"} <= failed(result)
+    assert result.exit_code == 2
+
+
+def test_unusable_input_goes_before_everything_even_if_nothing_may_fail(folder: Path) -> None:
+    policy(folder, "mixx: 1\non_missing_evidence: warn\n")
+    assert run(folder, fail_on="never").exit_code == 2
+
+
+@pytest.mark.parametrize(("fail_on", "warned", "erred"), [("error", 0, 1), ("warning", 1, 1), ("never", 0, 0)])
+def test_fail_on_says_which_severity_is_a_violation(folder: Path, fail_on: str, warned: int, erred: int) -> None:
+    policy(folder, "mix: {synthetic_to_real_max: 0.1}\n")
+    result = run(folder, fail_on=fail_on)
+    assert failed(result) == {"CG103"}
+    assert result.exit_code == warned
+    assert run(folder, "lossy.cgm.json", fail_on=fail_on).exit_code == erred
+
+
+def test_fail_on_never_does_not_hide_missing_evidence(folder: Path) -> None:
+    policy(folder, "unit: tokens\n")
+    assert run(folder, "lossy.cgm.json", fail_on="never").exit_code == 3
+
+
+def test_the_policy_can_make_a_warning_an_error_and_an_error_a_notice(folder: Path) -> None:
+    policy(folder, "mix: {synthetic_to_real_max: 0.1}\nseverity: {CG103: error}\n")
+    assert run(folder).exit_code == 1
+    policy(folder, "severity: {CG201: info, CG202: info}\n")
+    assert run(folder, "lossy.cgm.json", fail_on="warning").exit_code == 0
+
+
+def test_manifests_are_taken_from_the_policy_relative_to_its_file(folder: Path) -> None:
+    (folder / "policies").mkdir()
+    path = policy(
+        folder / "policies",
+        "extends: preset:starter@1\nmanifests: {current: ../lossy.cgm.json, previous: ../gen0.cgm.json}\n",
+    )
+    result = check(path)
+    assert failed(result) == {"CG201", "CG202"}
+    assert result.parent_digest == load_manifest(folder / "gen0.cgm.json").digest
+
+
+def test_arguments_go_before_the_manifests_of_the_policy(folder: Path) -> None:
+    policy(folder, "manifests: {current: nowhere.cgm.json, previous: nowhere.cgm.json}\n")
+    assert run(folder).exit_code == 0
+    assert check(folder / "policy.yaml").exit_code == 2
+
+
+def test_a_pinned_parent_is_compared(folder: Path) -> None:
+    digest = load_manifest(folder / "gen0.cgm.json").digest
+    policy(folder, f"manifests: {{parent_digest: '{digest}'}}\n")
+    assert run(folder).exit_code == 0
+    policy(folder, f"manifests: {{parent_digest: 'sha256:{'0' * 64}'}}\n")
+    assert failed(run(folder)) == {"CG204"}
+
+
+def test_the_reference_of_the_policy_is_read_relative_to_its_file(folder: Path) -> None:
+    write(folder / "anchor.cgm.json", [*real(6), {"id": 99, "label": "owl"}])
+    policy(folder, "coverage: {reference: anchor.cgm.json}\n")
+    result = run(folder)
+    assert failed(result) == {"CG501"}
+    assert result.exit_code == 1
+
+
+def test_no_manifest_at_all_is_unusable(folder: Path) -> None:
+    result = check(folder / "policy.yaml")
+    assert result.exit_code == 2
+    (finding,) = [finding for finding in result.findings if finding.status is Status.FAIL]
+    assert (finding.code, finding.message) == ("CG003", "manifest: none given")
+    assert finding.remedy == "pass --manifest, or set manifests.current"
+
+
+def test_every_fault_of_every_input_is_one_finding(folder: Path) -> None:
+    policy(folder, "mixx: 1\nname: no\n")
+    result = check(folder / "policy.yaml", folder / "nowhere.cgm.json", against=folder)
+    found = [(finding.code, finding.line) for finding in result.findings if finding.status is Status.FAIL]
+    assert found == [("CG001", 2), ("CG001", 3), ("CG003", None), ("CG003", None)]
+    assert (result.exit_code, result.policy_digest, result.manifest_digest) == (2, None, None)
+
+
+def index_of(root: Path, name: str) -> Path:
+    return root / load_manifest(root / name).header.index.path
+
+
+def cut(root: Path, name: str) -> None:
+    path = index_of(root, name)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def corrupt(root: Path, name: str) -> None:
+    path = index_of(root, name)
+    data = bytearray(path.read_bytes())
+    data[10:40] = bytes(30)
+    path.write_bytes(data)
+
+
+def remove_index(root: Path, name: str) -> None:
+    index_of(root, name).unlink()
+
+
+def remove_header(root: Path, name: str) -> None:
+    (root / name).unlink()
+
+
+def folder_for_header(root: Path, name: str) -> None:
+    (root / name).unlink()
+    (root / name).mkdir()
+
+
+def folder_for_index(root: Path, name: str) -> None:
+    path = index_of(root, name)
+    path.unlink()
+    path.mkdir()
+
+
+def no_json(root: Path, name: str) -> None:
+    (root / name).write_bytes(b"\x00not json")
+
+
+def other_schema(root: Path, name: str) -> None:
+    edit(root, name, "schema", value="collapse-guard/manifest/9")
+
+
+def index_with_nul(root: Path, name: str) -> None:
+    edit(root, name, "index", "path", value="a\0.parquet")
+
+
+def index_with_endless_name(root: Path, name: str) -> None:
+    edit(root, name, "index", "path", value="a" * 300 + ".parquet")
+
+
+def index_of_lists(root: Path, name: str) -> None:
+    path = index_of(root, name)
+    index = pq.read_table(path)
+    pq.write_table(index.set_column(6, "class", pa.array([["a"]] * len(index))), path)
+
+
+def edit(root: Path, name: str, *keys: str, value: Any) -> None:
+    header = json.loads((root / name).read_bytes())
+    place = header
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    (root / name).write_text(json.dumps(header), encoding="utf-8")
+
+
+DAMAGE: list[Callable[[Path, str], None]] = [
+    cut,
+    corrupt,
+    remove_index,
+    remove_header,
+    folder_for_header,
+    folder_for_index,
+    no_json,
+    other_schema,
+    index_with_nul,
+    index_with_endless_name,
+    index_of_lists,
+]
+
+
+@pytest.mark.parametrize("name", ["good.cgm.json", "gen0.cgm.json"])
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
+def test_a_damaged_manifest_is_a_finding_and_never_an_exception(
+    folder: Path, damage: Callable[[Path, str], None], name: str
+) -> None:
+    damage(folder, name)
+    result = run(folder)
+    assert result.exit_code in {1, 2}
+    found = [finding for finding in result.findings if finding.status is Status.FAIL]
+    assert {"CG003", "CG004"} & {finding.code for finding in found}
+    assert {finding.code for finding in found} <= {"CG003", "CG004", "CG204"}
+    assert not any("\n" in finding.message for finding in found)
+
+
+def test_a_damaged_index_is_unusable_and_named(folder: Path) -> None:
+    cut(folder, "good.cgm.json")
+    result = run(folder)
+    (finding,) = [finding for finding in result.findings if finding.status is Status.FAIL]
+    assert (result.exit_code, finding.code) == (2, "CG004")
+    assert finding.file == str(index_of(folder, "good.cgm.json"))
+    assert {"CG005", "CG101", "CG201", "CG301"} <= open_codes(result)
+
+
+def test_a_parent_that_lost_rows_from_its_index_does_not_prove_anything(folder: Path) -> None:
+    path = index_of(folder, "gen0.cgm.json")
+    kept = set(load_manifest(folder / "lossy.cgm.json").index.column("id_hi").to_pylist())
+    index = pq.read_table(path)
+    pq.write_table(index.filter([word in kept for word in index.column("id_hi").to_pylist()]), path)
+    assert run(folder, "lossy.cgm.json").exit_code in {1, 2}
+
+
+def test_an_index_that_was_swapped_for_another_is_found(folder: Path) -> None:
+    index_of(folder, "good.cgm.json").write_bytes(index_of(folder, "lossy.cgm.json").read_bytes())
+    result = run(folder)
+    assert "CG004" in failed(result)
+    assert result.exit_code in {1, 2}
+
+
+def test_a_header_that_claims_no_rows_is_found(folder: Path) -> None:
+    policy(folder, "mix: {per_generator_max_share: 0.1}\n")
+    edit(folder, "good.cgm.json", "index", "rows", value=0)
+    result = run(folder)
+    assert "CG004" in failed(result)
+    assert result.exit_code in {1, 2}
+
+
+def test_a_reference_that_is_enough_needs_no_parent_when_accumulation_is_off(folder: Path) -> None:
+    write(folder / "anchor.cgm.json", real(6))
+    policy(folder, "accumulation: {mode: 'off'}\ncoverage: {reference: anchor.cgm.json}\n")
+    assert run(folder, against=None).exit_code == 0
+
+
+def test_a_result_is_plain_values_under_its_schema(folder: Path) -> None:
+    result = run(folder, "lossy.cgm.json")
+    view = result.as_dict()
+    assert json.loads(json.dumps(view, allow_nan=False)) == view
+    assert set(view) == {
+        "schema",
+        "verdict",
+        "exit_code",
+        "policy_digest",
+        "manifest_digest",
+        "parent_digest",
+        "rules",
+        "unenforced_policy_keys",
+        "findings",
+    }
+    assert view["schema"] == gate.RESULT_SCHEMA == "collapse-guard/result/1"
+    assert [rule["code"] for rule in view["rules"]] == list(result.codes)
+    assert all(rule["title"] for rule in view["rules"])
+
+
+def test_the_same_inputs_give_the_same_result(folder: Path) -> None:
+    assert run(folder, "lossy.cgm.json") == run(folder, "lossy.cgm.json")
