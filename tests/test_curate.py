@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,9 @@ from collapse_guard.errors import AccumulationError, CellError, FilterError, Pol
 from collapse_guard.policy import Policy
 from collapse_guard.records import ID, ORIGIN, PROVENANCE_COLUMNS, SCORE, Origin
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 FILTERED: dict[str, Any] = {
     "version": 1,
     "mix": {"real_min_share": 0.1},
@@ -23,7 +26,7 @@ FILTERED: dict[str, Any] = {
 }
 
 
-def real(labels: list[str | None], *, source: str = "web", prefix: str = "real") -> pa.Table:
+def real(labels: Sequence[str | None], *, source: str = "web", prefix: str = "real") -> pa.Table:
     content = pa.table(
         {
             "text": [f"{prefix} {source} {row}" for row in range(len(labels))],
@@ -34,7 +37,7 @@ def real(labels: list[str | None], *, source: str = "web", prefix: str = "real")
 
 
 def made(
-    labels: list[str | None], scores: list[float] | None = None, *, source: str = "bot", generation: int = 1
+    labels: Sequence[str | None], scores: list[float] | None = None, *, source: str = "bot", generation: int = 1
 ) -> pa.Table:
     texts = [f"{source} {generation} {row}" for row in range(len(labels))]
     content = pa.table({"text": texts, "label": pa.array(labels, pa.string())})
@@ -150,7 +153,7 @@ def test_a_policy_that_counts_tokens_is_refused() -> None:
 
 
 def test_the_best_of_every_cell_are_kept_and_the_receipt_says_so() -> None:
-    labels: list[str | None] = ["a"] * 6 + ["b"] * 2
+    labels = ["a"] * 6 + ["b"] * 2
     scores = [6.0, 5, 4, 3, 2, 1, -8, -9]
     keep, receipts = filter_synthetic(real(["a", "b"]), made(labels, scores), policy(FILTERED))
     assert keep.tolist() == [True, True, True, False, False, False, True, False]

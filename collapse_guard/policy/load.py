@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,11 @@ from collapse_guard.errors import PolicyError, Problem
 from collapse_guard.plugins import nearest
 from collapse_guard.policy.contradictions import contradictions
 from collapse_guard.policy.schema import Policy
-from collapse_guard.policy.yaml_tree import MAX_POLICY_BYTES, Tree, dotted, read_tree
+from collapse_guard.policy.yaml_tree import MAX_POLICY_BYTES, Tree, dotted, read_tree, tree_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import datetime as dt
+    from collections.abc import Callable, Mapping
     from os import PathLike
 
 _HERE = Path(__file__).parent
@@ -38,12 +39,17 @@ def policy_from_mapping(values: Mapping[str, Any]) -> Policy:
     >>> policy_from_mapping({"version": 1, "mix": {"real_min_share": 0.6}}).mix.real_min_share
     0.6
     """
-    tree = Tree("<mapping>", values=dict(values))
+    tree = tree_of(values, file="<mapping>")
+    if tree.values is None:
+        raise PolicyError(tree.problems)
     return _checked(_extended(tree, Path.cwd() / "mapping", seen=()))
 
 
 def preset_path(name: str) -> Path:
-    """Return the file of ``preset:NAME@VERSION``; the wheel carries them beside this module, a checkout in configs/."""
+    """Return the file of a preset such as ``starter@1``; raises PolicyError with the nearest name.
+
+    The wheel carries presets beside this module, a checkout in ``configs/``.
+    """
     folder = _HERE / "presets"
     if not folder.is_dir():
         folder = _HERE.parents[1] / "configs"
@@ -53,30 +59,26 @@ def preset_path(name: str) -> Path:
     return known[name]
 
 
-def _merged(path: Path, *, seen: tuple[Path, ...]) -> Tree:
-    where = path.resolve()
-    if where in seen:
-        chain = " -> ".join(file.name for file in (*seen, where))
-        raise PolicyError([Problem("CG001", str(path), None, "extends", f"policies extend each other: {chain}")])
+def _merged(path: Path, *, seen: tuple[str, ...]) -> Tree:
     tree = read_tree(_text(path), file=str(path))
     if tree.values is None:
         raise PolicyError(tree.problems)
-    return _extended(tree, path, seen=(*seen, where))
+    return _extended(tree, path, seen=(*seen, os.path.realpath(path)))
 
 
 def _text(path: Path) -> str:
     def fault(message: str, remedy: str = "") -> PolicyError:
         return PolicyError([Problem("CG001", str(path), None, "", message, remedy)])
 
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - unlike Path.is_dir it never raises
         raise fault("is a directory", "name the YAML file in it")
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_POLICY_BYTES + 1)
     except FileNotFoundError:
-        raise fault("no such file", "write one, or pass --policy") from None
-    except OSError as error:
-        raise fault(f"cannot be read: {error.strerror or error}") from None
+        raise fault("no such file", "write one, or name another") from None
+    except (OSError, ValueError) as error:
+        raise fault(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(raw) > MAX_POLICY_BYTES:
         raise fault(f"is larger than {MAX_POLICY_BYTES >> 20} MiB", "a policy is a page; did you name a data file?")
     try:
@@ -85,22 +87,38 @@ def _text(path: Path) -> str:
         raise fault(f"is not UTF-8 (byte {error.start})", "save it as UTF-8") from None
 
 
-def _extended(tree: Tree, path: Path, *, seen: tuple[Path, ...]) -> Tree:
+def _extended(tree: Tree, path: Path, *, seen: tuple[str, ...]) -> Tree:
+    """Return the tree over the one that it extends, if any."""
     extends = tree.values.get("extends")
     if extends is None:
         return tree
+
+    def fault(message: str, remedy: str = "") -> PolicyError:
+        file, line = _place(tree, ("extends",))
+        return PolicyError([*tree.problems, Problem("CG001", file, line, "extends", message, remedy)])
+
     if not isinstance(extends, str):
-        line = tree.places.get(("extends",), (tree.file, None))[1]
-        problem = Problem(
-            "CG001", tree.file, line, "extends", f"must be text, got {extends!r}", "preset:NAME@1 or a file"
-        )
-        raise PolicyError([problem])
-    if extends.startswith("preset:"):
-        base = _merged(preset_path(extends.removeprefix("preset:")), seen=seen)
-    else:
-        base = _merged(path.parent / extends, seen=seen)
+        raise fault(f"must be text, got {extends!r}", "preset:NAME@1 or a file")
+    target = _target(extends, path.parent, fault)
+    chain = (*seen, os.path.realpath(target))
+    if chain[-1] in seen:
+        raise fault(f"policies extend each other: {' -> '.join(Path(file).name for file in chain)}")
+    base = _merged(target, seen=seen)
     values = _overlay(base.values, {key: value for key, value in tree.values.items() if key != "extends"})
     return Tree(tree.file, values=values, places=base.places | tree.places, problems=base.problems + tree.problems)
+
+
+def _target(extends: str, folder: Path, fault: Callable[..., PolicyError]) -> Path:
+    """Return the readable file that ``extends`` names."""
+    try:
+        preset = extends.removeprefix("preset:")
+        target = preset_path(preset) if preset != extends else folder / extends
+        _text(target)
+    except PolicyError as error:
+        problem = error.problems[0]
+        where = "" if problem.key else f"{extends}: "
+        raise fault(f"{where}{problem.message}", problem.remedy) from None
+    return target
 
 
 def _overlay(base: Any, top: Any) -> Any:
@@ -115,7 +133,9 @@ def _checked(tree: Tree) -> Policy:
     try:
         policy = Policy.model_validate_json(json.dumps(values, default=_as_text))
     except ValidationError as error:
-        faults = tree.problems + [_problem(tree, dict(fault)) for fault in error.errors(include_url=False)]
+        known = {problem.key for problem in tree.problems}
+        found = [_problem(tree, dict(fault)) for fault in error.errors(include_url=False)]
+        faults = tree.problems + [problem for problem in found if problem.key not in known]
         raise PolicyError(sorted(faults, key=lambda fault: (fault.file, fault.line or 0))) from None
     if tree.problems:
         raise PolicyError(tree.problems)
@@ -125,12 +145,8 @@ def _checked(tree: Tree) -> Policy:
     return policy
 
 
-def _as_text(value: Any) -> Any:
-    if isinstance(value, (dt.date, dt.datetime)):
-        return value.isoformat()
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    return repr(value)
+def _as_text(value: dt.date) -> str:
+    return value.isoformat()
 
 
 def _place(tree: Tree, path: tuple[str | int, ...]) -> tuple[str, int | None]:
@@ -142,7 +158,9 @@ def _place(tree: Tree, path: tuple[str | int, ...]) -> tuple[str, int | None]:
 
 
 def _problem(tree: Tree, fault: dict[str, Any]) -> Problem:
-    path = tuple(part for part in fault["loc"] if part != "[key]")
+    path = tuple(fault["loc"])
+    if fault["type"] != "extra_forbidden" and path[-1:] == ("[key]",):  # a fault of a key, not of its value
+        path = path[:-1]
     file, line = _place(tree, path)
     if fault["type"] == "extra_forbidden":
         return Problem("CG001", file, line, dotted(path), "unknown key", nearest(str(path[-1]), _siblings(path[:-1])))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from os import PathLike  # noqa: TC003 - a section base reads annotations at run time
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from collapse_guard.kernels import canonical_bytes, sha256_hex
 
@@ -210,6 +210,16 @@ class Policy(Section):
         if isinstance(policy, Mapping):
             return policy_from_mapping(policy)
         return load_policy(policy)
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _is_a_number(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("1")  # noqa: TRY004 - pydantic collects ValueError; True equals 1 for a Literal
+        return value
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     @property
     def digest(self) -> str:

@@ -6,6 +6,8 @@ take the last duplicate silently, and an alias hides what a section says.
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,6 +18,9 @@ from collapse_guard.errors import Problem
 Path = tuple[str | int, ...]
 MAX_POLICY_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 16
+MAX_INTEGER: Final = 1 << 63
+_SCALARS: Final = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp")}
+_FAULTY: Final = object()  # stands for a value that has a problem of its own, and is left out
 
 
 @dataclass(slots=True)
@@ -67,61 +72,139 @@ def read_tree(text: str, *, file: str) -> Tree:
     if not isinstance(root, yaml.MappingNode):
         tree.fault(1, (), "a policy is a mapping of keys", "start with 'version: 1'")
         return tree
-    tree.values = _value(root, (), tree, loader, set())
+    tree.values = _Reader(tree, loader, _alias_lines(text)).mapping(root, ())
     return tree
 
 
-def _value(node: yaml.Node, path: Path, tree: Tree, loader: _Loader, seen: set[int]) -> Any:
-    line = node.start_mark.line + 1
-    if id(node) in seen:
-        tree.fault(
-            line, path, "aliases (*name) are not allowed", "write the value out, or move it to a file and use extends"
-        )
+def tree_of(values: Any, *, file: str) -> Tree:
+    """Return the tree of plain Python values, under the same rules as a file."""
+    tree = Tree(file)
+    found = _plain(values, (), tree)
+    if not isinstance(values, Mapping):
+        tree.fault(None, (), f"a policy is a mapping of keys, got {type(values).__name__}")
+        return tree
+    tree.values = found
+    return tree
+
+
+class _Reader:
+    """Turns nodes into values; every node is visited once."""
+
+    def __init__(self, tree: Tree, loader: _Loader, alias_lines: list[int]) -> None:
+        self.tree, self.loader, self.seen, self.alias_lines = tree, loader, set[int](), alias_lines
+
+    def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = self._key(key_node, path)
+            if key is None:
+                continue
+            line, here = key_node.start_mark.line + 1, (*path, key)
+            if here in self.tree.places:
+                first = self.tree.places[here][1]
+                self.tree.fault(line, here, f"duplicate key, first set in line {first}", "keep one of the two")
+                continue
+            self.tree.places[here] = (self.tree.file, line)
+            value = self._value(value_node, here, line)
+            if value is not _FAULTY:
+                values[key] = value
+        return values
+
+    def _key(self, node: yaml.Node, path: Path) -> str | None:
+        line = node.start_mark.line + 1
+        if id(node) in self.seen:  # its line is that of the anchor: the alias stands below
+            self.tree.fault(min((at for at in self.alias_lines if at >= line), default=line), path, *_ALIAS)
+        elif not isinstance(node, yaml.ScalarNode):
+            self.tree.fault(line, path, "a key must be plain text")
+        elif node.value == "<<":
+            self.tree.fault(line, path, "merge keys (<<) are not allowed", "use extends")
+        else:
+            self.seen.add(id(node))
+            return str(node.value)
         return None
-    seen.add(id(node))
+
+    def _value(self, node: yaml.Node, path: Path, line: int) -> Any:
+        if id(node) in self.seen:
+            self.tree.fault(line, path, *_ALIAS)
+            return _FAULTY
+        self.seen.add(id(node))
+        if len(path) > MAX_DEPTH:
+            self.tree.fault(line, path, "nested too deeply")
+            return _FAULTY
+        allowed = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq")} | _SCALARS
+        if node.tag not in allowed:
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            self.tree.fault(line, path, f"tags ({tag}) are not allowed", "write a plain value")
+            return _FAULTY
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return self._sequence(node, path)
+        return self._scalar(node, path, line)
+
+    def _sequence(self, node: yaml.SequenceNode, path: Path) -> list[Any]:
+        values = []
+        for number, item in enumerate(node.value):
+            line = item.start_mark.line + 1
+            self.tree.places[(*path, number)] = (self.tree.file, line)
+            values.append(self._value(item, (*path, number), line))
+        return [value for value in values if value is not _FAULTY]
+
+    def _scalar(self, node: yaml.Node, path: Path, line: int) -> Any:
+        try:
+            value = self.loader.construct_object(node)
+        except (yaml.YAMLError, ValueError, KeyError, IndexError, AttributeError, TypeError):
+            self.tree.fault(
+                line, path, f"{str(node.value)[:60]!r} is not a value of its kind", "quote it, or correct it"
+            )
+            return _FAULTY
+        fault = _unfit(value)
+        if fault is not None:
+            self.tree.fault(line, path, fault)
+            return _FAULTY
+        return value
+
+
+_ALIAS: Final = ("aliases (*name) are not allowed", "write the value out, or move it to a file and use extends")
+
+
+def _alias_lines(text: str) -> list[int]:
+    return [token.start_mark.line + 1 for token in yaml.scan(text) if isinstance(token, yaml.AliasToken)]
+
+
+def _unfit(value: Any) -> str | None:
+    """Return why a scalar cannot stand in any policy, None if it can."""
+    if isinstance(value, int) and abs(value) >= MAX_INTEGER:
+        return "is too large a number"
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        return "is not Unicode text (half a surrogate pair)"
+    return None
+
+
+def _plain(value: Any, path: Path, tree: Tree) -> Any:
     if len(path) > MAX_DEPTH:
-        tree.fault(line, path, "nested too deeply")
-        return None
-    if isinstance(node, yaml.MappingNode):
-        return _mapping(node, path, tree, loader, seen)
-    if isinstance(node, yaml.SequenceNode):
-        return [_placed(item, (*path, number), tree, loader, seen) for number, item in enumerate(node.value)]
-    return _scalar(node, path, tree, loader)
+        tree.fault(None, path, "nested too deeply")
+        return _FAULTY
+    if isinstance(value, Mapping):
+        return _plain_mapping(value, path, tree)
+    if isinstance(value, (list, tuple)):
+        items = [_plain(item, (*path, number), tree) for number, item in enumerate(value)]
+        return [item for item in items if item is not _FAULTY]
+    kind = value is None or isinstance(value, (str, int, float, bool, dt.date))
+    fault = _unfit(value) if kind else f"must be a plain value, got {type(value).__name__}"
+    if fault is not None:
+        tree.fault(None, path, fault)
+        return _FAULTY
+    return value
 
 
-def _scalar(node: yaml.Node, path: Path, tree: Tree, loader: _Loader) -> Any:
-    line = node.start_mark.line + 1
-    if not node.tag.startswith("tag:yaml.org,2002:"):
-        tree.fault(line, path, f"tags ({node.tag}) are not allowed", "write a plain value")
-        return None
-    try:
-        return loader.construct_object(node)
-    except (yaml.YAMLError, ValueError) as error:
-        tree.fault(line, path, f"not a value: {str(error).splitlines()[0]}")
-        return None
-
-
-def _placed(node: yaml.Node, path: Path, tree: Tree, loader: _Loader, seen: set[int]) -> Any:
-    tree.places[path] = (tree.file, node.start_mark.line + 1)
-    return _value(node, path, tree, loader, seen)
-
-
-def _mapping(node: yaml.MappingNode, path: Path, tree: Tree, loader: _Loader, seen: set[int]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        line = key_node.start_mark.line + 1
-        key = key_node.value
-        if not isinstance(key_node, yaml.ScalarNode):
-            tree.fault(line, path, "a key must be plain text")
+def _plain_mapping(value: Mapping[Any, Any], path: Path, tree: Tree) -> dict[str, Any]:
+    values = {}
+    for key, item in value.items():
+        if not isinstance(key, str) or _unfit(key) is not None:
+            tree.fault(None, path, f"a key must be plain text, got {key!r:.60}")
             continue
-        if key == "<<":
-            tree.fault(line, path, "merge keys (<<) are not allowed", "use extends")
-            continue
-        here = (*path, key)
-        if key in values:
-            first = tree.places[here][1]
-            tree.fault(line, here, f"duplicate key, first set in line {first}", "keep one of the two")
-            continue
-        tree.places[here] = (tree.file, line)
-        values[key] = _value(value_node, here, tree, loader, seen)
+        found = _plain(item, (*path, key), tree)
+        if found is not _FAULTY:
+            values[key] = found
     return values

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from collapse_guard.cli import main
+
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
 
@@ -85,22 +87,33 @@ def test_the_gate_refuses_the_same_generation_without_its_parent(guarded: tuple[
     assert "CG204" in done.stdout
 
 
+def refused(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    """Run the command line in this process, as its console script does; return the exit code."""
+    monkeypatch.setattr(sys, "argv", ["collapse-guard", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return int(caught.value.code or 0)
+
+
 @pytest.mark.parametrize("arms", ["nonsense", "guarded,nonsense", ","])
-def test_an_unknown_arm_exits_with_2_and_one_line(tmp_path: Path, arms: str) -> None:
-    done = collapse_guard("demo", "--arms", arms, "--out", tmp_path / "out")
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == [f"error: --arms takes replace, accumulate, guarded, got {arms!r}"]
-    assert done.stdout == ""
+def test_an_unknown_arm_exits_with_2_and_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arms: str
+) -> None:
+    assert refused(monkeypatch, "demo", "--arms", arms, "--out", tmp_path / "out") == 2
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [f"error: --arms takes replace, accumulate, guarded, got {arms!r}"]
+    assert printed.out == ""
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_with_files_of_somebody_else_exits_with_2_and_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_files_of_somebody_else_exits_with_2_and_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "guarded").mkdir()
     (tmp_path / "guarded" / "thesis.txt").write_text("mine", encoding="utf-8")
-    done = collapse_guard("demo", "--arms", "guarded", "--generations", "1", "--out", tmp_path)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert "is not empty and no demo wrote it; name another folder with --out" in done.stderr
+    assert refused(monkeypatch, "demo", "--arms", "guarded", "--generations", "1", "--out", tmp_path) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("is not empty and no demo wrote it; name another folder with --out")
     assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == [
         "guarded",
         "guarded/thesis.txt",
@@ -108,11 +121,12 @@ def test_a_folder_with_files_of_somebody_else_exits_with_2_and_is_left_alone(tmp
     assert (tmp_path / "guarded" / "thesis.txt").read_text(encoding="utf-8") == "mine"
 
 
-def test_a_file_in_place_of_the_folder_exits_with_2_and_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_exits_with_2_and_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "out").write_text("mine", encoding="utf-8")
-    done = collapse_guard("demo", "--arms", "guarded", "--generations", "1", "--out", tmp_path / "out")
-    assert done.returncode == 2
-    assert "is a file; --out names a folder" in done.stderr
+    assert refused(monkeypatch, "demo", "--arms", "guarded", "--out", tmp_path / "out") == 2
+    assert "is a file; --out names a folder" in capsys.readouterr().err
     assert (tmp_path / "out").read_text(encoding="utf-8") == "mine"
 
 

@@ -290,7 +290,7 @@ def test_real_rows_that_the_parent_held_must_be_added_again(labelled_rows: Made)
 
 def test_three_generations_keep_every_real_row_and_name_their_parents(tmp_path: Path) -> None:
     guarded = held()
-    digests = []
+    digests: list[str] = []
     for number in range(3):
         folder = guarded.save(tmp_path / f"generation-{number}")
         manifest = load_manifest(folder / MANIFEST_FILE)

@@ -401,7 +401,12 @@ def halted_checkpoint(fit: Fit, guard: Any, folder: Path) -> Path:
 def test_a_halted_checkpoint_is_not_resumed(fit: Fit, guard: Any, tmp_path: Path) -> None:
     path = halted_checkpoint(fit, guard, tmp_path)
     calls: list[int] = []
-    again = guard(sampler=lambda module, n_rows: calls.append(n_rows) or healthy(module, n_rows))
+
+    def counted(module: Any, n_rows: int) -> np.ndarray:
+        calls.append(n_rows)
+        return healthy(module, n_rows)
+
+    again = guard(sampler=counted)
     with pytest.raises(CollapseHalt):
         fit(again, ckpt_path=path)
     assert calls == []

@@ -145,7 +145,7 @@ def test_a_stream_of_unknown_columns_gives_the_same_ids() -> None:
 @settings(max_examples=40, deadline=None)
 @given(text=st.text(min_size=1))
 def test_texts_that_are_equal_in_nfc_have_equal_ids(text: str) -> None:
-    forms = [unicodedata.normalize(form, text) for form in ("NFC", "NFD")]  # type: ignore[arg-type]
+    forms = [unicodedata.normalize(form, text) for form in ("NFC", "NFD")]
     found = tag(Dataset.from_dict({"text": forms}), origin="real", source="web")["cg_id"][:]
     assert found[0] == found[1]
 

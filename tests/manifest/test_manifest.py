@@ -451,9 +451,15 @@ def test_a_manifest_is_not_written_over_a_directory(built: Manifest, tmp_path: P
 
 
 def test_whatever_is_written_can_be_read_again(built: Manifest, tmp_path: Path) -> None:
-    for name in ("plain.json", "two words.cgm.json", "no-suffix", "\U0001f408.cgm.json", "back\\slash.cgm.json"):
+    for name in ("plain.json", "two words.cgm.json", "no-suffix", "\U0001f408.cgm.json"):
         write_manifest(built, tmp_path / name)
         assert load_manifest(tmp_path / name).verify() == ()
+
+
+def test_a_name_that_no_index_can_have_is_refused_before_anything_is_written(built: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="slash"):
+        write_manifest(built, tmp_path / "back\\slash.cgm.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_header_without_table_or_file_says_so(built: Manifest) -> None:

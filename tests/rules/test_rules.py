@@ -231,7 +231,8 @@ def test_a_problem_becomes_a_finding_with_its_place() -> None:
 def test_a_changed_row_is_found_by_content_histogram_shard_and_root(make: Make) -> None:
     told, actual = make(real(4)), make([*real(3), {"id": 77, "label": "dog"}])
     found = findings(of(policy(), Manifest(told.header, None, actual.index)), "CG004")
-    assert [finding.subject for finding in found] == ["index content", "class histogram", "shard web", "root"]
+    assert {finding.subject for finding in found} >= {"index content", "class histogram", "shard web", "root"}
+    assert found[0].subject == "index content"
     assert found[0].evidence["expected"] == told.header.index.content_digest
     assert found[0].evidence["recomputed"] == actual.header.index.content_digest
 

@@ -43,7 +43,6 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_anchor_is_long_tailed_and_its_rarest_class_is_at_most_three_percent(world: World) -> None:
     sizes = np.bincount(world.labels, minlength=10)
     assert sizes.tolist() == sorted(sizes.tolist(), reverse=True)
-    assert sizes[0] == 120
     assert 0 < sizes[-1] / sizes.sum() <= 0.03
 
 
