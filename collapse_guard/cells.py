@@ -104,4 +104,6 @@ def _column(rows: Rows, column: str) -> pa.Array | pa.ChunkedArray:
     if column not in rows.schema.names:
         hint = nearest(column, rows.schema.names) if rows.schema.names else "it has no columns at all"
         raise CellError(f"rows have no column {column!r} to take the cell from; {hint}")
+    if rows.schema.names.count(column) > 1:
+        raise CellError(f"rows have {rows.schema.names.count(column)} columns called {column!r}; keep one of them")
     return rows.column(column)

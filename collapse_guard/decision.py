@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from collapse_guard.kernels import one_line
 from collapse_guard.records import Action, Decision, RunReason
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ def _reason(tail: TailResult, classes: ClassResult) -> RunReason:
 
 def _message(reason: RunReason, evidence: dict[str, object], coverage: Coverage) -> str:
     weakest = evidence["weakest_classes"]
-    named = f", weakest classes {', '.join(map(str, weakest))}" if isinstance(weakest, list) and weakest else ""
+    named = (
+        f", weakest classes {one_line(', '.join(map(str, weakest)))}" if isinstance(weakest, list) and weakest else ""
+    )
     what = {
         RunReason.TAIL_MASS: f"the tail's mass fell to {evidence['tail_mass_ratio']:.2f} of the reference",
         RunReason.TAIL_COVERAGE: f"tail cells are thinning out ({evidence['tail_coverage']:.0%} of them seen,"

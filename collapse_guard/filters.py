@@ -183,5 +183,7 @@ def _threshold(scores: NDArray[np.float64], share: float) -> float:
 
 
 def _callable_name(function: Callable[..., Any]) -> str:
-    qualname = getattr(function, "__qualname__", type(function).__qualname__)
+    qualname = getattr(function, "__qualname__", "")
+    if not qualname or "<lambda>" in qualname:
+        raise FilterError("a score function needs a name, so that two of them can be told apart; write it with def")
     return f"{getattr(function, '__module__', '?')}:{qualname}"

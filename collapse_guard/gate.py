@@ -87,7 +87,8 @@ def check(
             _loaded(partial(getattr, loaded, "index"), problems, code="CG004", path=loaded.name)
     subject = Subject(rules, current, previous, reference, tuple(problems))
     result = evaluate(subject)
-    unenforced = () if rules is None else rules.unenforced()
+    unknown = [f"severity.{code}" for code in sorted(rules.severity) if code not in result.codes] if rules else []
+    unenforced = () if rules is None else (*rules.unenforced(), *unknown)
     return GateResult(
         result.findings,
         result.codes,

@@ -66,7 +66,10 @@ def content_ids(rows: pa.Table | pa.RecordBatch) -> pa.FixedSizeBinaryArray:
     """
     if rows.num_columns == 0:
         raise ProvenanceError("rows have no content column to make an id from; add one before tagging")
-    digests = [hashlib.sha256(canonical_bytes(row)).digest()[:16] for row in rows.to_pylist()]
+    try:
+        digests = [hashlib.sha256(canonical_bytes(row)).digest()[:16] for row in rows.to_pylist()]
+    except TypeError as error:
+        raise ProvenanceError(f"a column holds values that no id rule covers ({error}); store them as text") from None
     return pa.array(digests, type=pa.binary(16))
 
 
@@ -95,6 +98,15 @@ def id_hex(hi: int, lo: int) -> str:
     '07'
     """
     return f"{hi:016x}{lo:016x}"
+
+
+def one_line(name: str) -> str:
+    r"""Return a name from the data as it can stand in a message: control characters escaped.
+
+    >>> one_line("two\nlines")
+    'two\\nlines'
+    """
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)
 
 
 def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -133,7 +145,7 @@ def sha256_hex(parts: Iterable[bytes]) -> str:
 
 
 def class_names(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Return labels as text, null where there is none (null or NaN), shape (rows,).
+    """Return labels as text in NFC, null where there is none (null or NaN), shape (rows,).
 
     >>> class_names(pa.array([3, None])).to_pylist()
     ['3', None]
@@ -148,4 +160,4 @@ def class_names(column: pa.Array | pa.ChunkedArray) -> pa.Array:
         whole = pc.if_else(pc.is_nan(whole), pa.scalar(None, whole.type), whole)
     if pa.types.is_boolean(whole.type):
         whole = pc.if_else(whole, "true", "false")
-    return whole.cast(pa.string())
+    return pc.utf8_normalize(whole.cast(pa.string()), "NFC")

@@ -63,6 +63,9 @@ def check_statistic(empty: Mergeable, parts: Sequence[Any]) -> None:
         for statistic in order:
             merged = merged.merge(statistic)
         assert merged == one_pass, "merging in any order equals one pass"
+    if len(alone) > 2:  # noqa: PLR2004 - grouping needs three
+        first, second, third = alone[:3]
+        assert first.merge(second.merge(third)) == first.merge(second).merge(third), "merges may be grouped in any way"
     assert empty.merge(one_pass) == one_pass, "the empty statistic changes nothing"
     assert repr(empty) == before, "update and merge leave their subject as it was"
     check_frozen(one_pass)

@@ -102,7 +102,9 @@ class CollapseGuard(_Callback):
         self.manifest = _manifest(manifest, self.policy.manifests.current, folder)
         self.parent = _manifest(parent, self.policy.manifests.previous, folder)
         self.sampler = sampler
-        self.reference = reference or self._declared_reference(folder)
+        anchor = None if self.policy.coverage is None else self.policy.coverage.reference
+        self.anchor = _manifest(None, anchor, folder)
+        self.reference = reference or self._declared_reference()
         self.mode = mode
         self.contract = contract
         self.report = None if report is None else Path(report)
@@ -113,11 +115,11 @@ class CollapseGuard(_Callback):
         self._looked_at_step = -1
         self._report_failed = False
 
-    def _declared_reference(self, folder: Path) -> Reference | None:
+    def _declared_reference(self) -> Reference | None:
         coverage = self.policy.coverage
         if self.sampler is None or coverage is None:
             return None
-        anchor = self.manifest if coverage.reference is None else load_manifest(folder / coverage.reference)
+        anchor = self.anchor or self.manifest
         if anchor is None:
             raise InputError("a sampler needs a reference; pass manifest= or reference=, or set coverage.reference")
         return Reference.of_manifest(anchor, coverage)
@@ -137,7 +139,7 @@ class CollapseGuard(_Callback):
             remedies = "pass manifest= to check the data, sampler= to watch the tail, or both"
             raise ContractError(f"nothing is guarded: {remedies}")
         if self.contract and self.manifest is not None:
-            check_contract(self.policy, self.manifest, self.parent)
+            check_contract(self.policy, self.manifest, self.parent, self.anchor)
         if self.sampler is not None:
             self.watch = self._start_watch()
             if self.watch.note:

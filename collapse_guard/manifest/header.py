@@ -48,7 +48,7 @@ class ShardEntry(_Part):
 class IndexEntry(_Part):
     """The Parquet index: file name beside the header, digest of its bytes, digest of its content."""
 
-    path: Annotated[str, Field(pattern=r"^[^/\\]+\.parquet$")]
+    path: Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]+\.parquet$")]
     digest: Digest
     content_digest: Digest
     rows: Rows

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,11 +28,14 @@ from collapse_guard.manifest.index import (
     root_digest,
     shards,
 )
-from collapse_guard.records import Origin
+from collapse_guard.records import UNKNOWN_GENERATION, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
+
+
+MAX_GENERATION: Final = UNKNOWN_GENERATION - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +91,13 @@ class Manifest:
             found.append(Mismatch("index file", header.index.digest, sha256_hex([_read_bytes(self._index_path())])))
         index = self.index
         parts = list(shards(index))
+        sources, entries = _described(parts)
         found.append(Mismatch("index rows", str(header.index.rows), str(index.num_rows)))
         found.append(Mismatch("index content", header.index.content_digest, content_digest(index)))
         found.append(Mismatch("class histogram", header.class_histogram_digest, histogram_digest(index)))
-        recorded = {shard.source: shard.digest for shard in header.shards}
-        computed = {source: digest for source, _, digest in parts}
-        for source in sorted(recorded.keys() | computed.keys()):
-            pair = recorded.get(source, "(absent)"), computed.get(source, "(absent)")
-            found.append(Mismatch(f"shard {source}", *pair))
+        found += _compared("shard", {e.source: e.digest for e in header.shards}, {e.source: e.digest for e in entries})
+        found += _compared("shard entry", _shown(header.shards), _shown(entries))
+        found += _compared("source", _shown(header.sources), _shown(sources))
         found.append(Mismatch("root", header.root_digest, root_digest([digest for _, _, digest in parts])))
         return tuple(mismatch for mismatch in found if mismatch.expected != mismatch.found)
 
@@ -136,8 +139,11 @@ def build_manifest(
     """
     if rows.num_rows == 0:
         raise ManifestError("a manifest needs rows, got none; add a source first")
+    if not 0 <= generation <= MAX_GENERATION:
+        raise ManifestError(f"generation must be 0 to {MAX_GENERATION}, got {generation}")
     index = index_of(rows, class_column=class_column)
     parts = list(shards(index))
+    sources, entries = _described(parts)
     header = Header(
         name=name,
         generation=generation,
@@ -145,11 +151,8 @@ def build_manifest(
         tool=f"collapse-guard {version('collapse-guard')}",
         policy_digest=policy_digest,
         parents=tuple(parents),
-        sources=tuple(_source(source, part, digest) for source, part, digest in parts),
-        shards=tuple(
-            ShardEntry(name=f"{source}#0", source=source, rows=part.num_rows, digest=digest)
-            for source, part, digest in parts
-        ),
+        sources=sources,
+        shards=entries,
         root_digest=root_digest([digest for _, _, digest in parts]),
         class_histogram_digest=histogram_digest(index),
         index=IndexEntry(
@@ -161,6 +164,26 @@ def build_manifest(
         filters=tuple(filters),
     )
     return Manifest(header, None, index)
+
+
+def _described(parts: list[tuple[str, pa.Table, str]]) -> tuple[tuple[SourceEntry, ...], tuple[ShardEntry, ...]]:
+    """Return the header's entries of sources and of shards."""
+    entries = tuple(
+        ShardEntry(name=f"{source}#0", source=source, rows=part.num_rows, digest=digest)
+        for source, part, digest in parts
+    )
+    return tuple(_source(source, part, digest) for source, part, digest in parts), entries
+
+
+def _shown(entries: Sequence[SourceEntry | ShardEntry]) -> dict[str, str]:
+    """Return each entry as text, by its name."""
+    return {entry.name: entry.model_dump_json() for entry in entries}
+
+
+def _compared(part: str, recorded: dict[str, str], computed: dict[str, str]) -> list[Mismatch]:
+    names = sorted(recorded.keys() | computed.keys())
+    absent = "(absent)"
+    return [Mismatch(f"{part} {name}", recorded.get(name, absent), computed.get(name, absent)) for name in names]
 
 
 def _source(source: str, part: pa.Table, digest: str) -> SourceEntry:
@@ -183,11 +206,13 @@ def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Manifest:
     target = Path(path)
     if target.is_dir():
         raise ManifestError(f"{target} is a directory; name a file such as {target / 'manifest.cgm.json'}", path=target)
+    if "\\" in target.name:
+        raise ManifestError(f"{target}: a manifest's name holds no backslash; name another file", path=target)
     data = as_parquet(manifest.index)
     stem = target.name.removesuffix(".json").removesuffix(".cgm")
     entry = manifest.header.index.model_copy(
         update={
-            "path": f"{stem}.{manifest.header.index.content_digest[7:19]}.parquet",
+            "path": f"{stem}.{sha256_hex([data])[7:19]}.parquet",
             "digest": sha256_hex([data]),
         }
     )
@@ -207,27 +232,29 @@ def load_manifest(path: str | PathLike[str]) -> Manifest:
 
 
 def _read_bytes(path: Path) -> bytes:
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - unlike Path.is_dir it never raises
         raise ManifestError(f"{path}: is a directory; name the manifest file (*.cgm.json) in it", path=path)
     try:
         return path.read_bytes()
     except FileNotFoundError:
         raise ManifestError(f"{path}: no such file; write the manifest first or name another", path=path) from None
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read: {error.strerror or error}", path=path) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ManifestError(f"{path}: cannot be read: {reason}", path=path) from None
 
 
 def _read_index(path: Path) -> pa.Table:
     _read_bytes(path)
     try:
         index = pq.read_table(path, partitioning=None)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError):
+        index.validate(full=True)
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         text = f"{path}: not a readable Parquet file, it was cut or changed; restore it, or write the manifest again"
         raise ManifestError(text, path=path) from None
-    if set(index.schema.names) != set(INDEX_SCHEMA.names):
+    if sorted(index.schema.names) != sorted(INDEX_SCHEMA.names):
         wanted = ", ".join(INDEX_SCHEMA.names)
         raise ManifestError(f"{path}: columns are {', '.join(index.schema.names)}; expected {wanted}", path=path)
     try:
         return index.select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA).combine_chunks()
-    except (pa.ArrowInvalid, ValueError) as error:
+    except (pa.ArrowException, ValueError) as error:
         raise ManifestError(f"{path}: {str(error).splitlines()[0]}; write the manifest again", path=path) from None

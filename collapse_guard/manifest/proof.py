@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from collapse_guard.kernels import id_hex
+from collapse_guard.kernels import id_hex, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ class Loss:
         '3 real rows lost: web/cat 3; ids 00ff'
         """
         shown = ", ".join(
-            f"{source}/{label or '(no class)'} {rows}" for source, label, rows in self.by_source_and_class[:5]
+            one_line(f"{source}/{label or '(no class)'} {rows}") for source, label, rows in self.by_source_and_class[:5]
         )
         n_more = len(self.by_source_and_class) - 5
         more = f" and {n_more} more groups" if n_more > 0 else ""
@@ -73,7 +73,9 @@ def lost_real_rows(
         groups = database.execute(
             "SELECT source, class, count(*) FROM lost GROUP BY ALL ORDER BY 3 DESC, 1, 2 NULLS LAST"
         ).fetchall()
-        ids = database.execute("SELECT id_hi, id_lo FROM lost ORDER BY id_hi, id_lo LIMIT ?", [MAX_IDS]).fetchall()
+        ids = database.execute(
+            "SELECT DISTINCT id_hi, id_lo FROM lost ORDER BY id_hi, id_lo LIMIT ?", [MAX_IDS]
+        ).fetchall()
     grouped = tuple((str(source), label, int(rows)) for source, label, rows in groups)
     return Loss(sum(rows for _, _, rows in grouped), grouped, tuple(id_hex(hi, lo) for hi, lo in ids))
 

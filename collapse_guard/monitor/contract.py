@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from collapse_guard.rules import Evaluation
 
 
-def check_contract(policy: Policy, manifest: Manifest, previous: Manifest | None) -> Evaluation:
+def check_contract(
+    policy: Policy, manifest: Manifest, previous: Manifest | None, reference: Manifest | None = None
+) -> Evaluation:
     """Raise unless the training data keeps the policy.
 
     Raises AccumulationError if real rows were lost or replaced, ContractError for any other error finding and for
     rules that could not be evaluated while the policy says ``on_missing_evidence: fail``.
     """
-    found = evaluate(Subject(policy, manifest, previous))
+    found = evaluate(Subject(policy, manifest, previous, reference))
     strict = policy.on_missing_evidence == "fail"
     against = [*found.failed, *(found.inconclusive if strict else ())]
     if not against:

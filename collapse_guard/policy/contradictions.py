@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,11 +12,18 @@ if TYPE_CHECKING:
     Contradiction = tuple[tuple[str, ...], str]
 
 
+#: Without these a manifest could be changed, or its parent hidden, and still pass.
+UNSAFE_TO_LOWER: Final = frozenset({"CG001", "CG002", "CG003", "CG004", "CG204"})
+
+
 def contradictions(policy: Policy) -> Iterator[Contradiction]:
     """Yield (path of the key, what it contradicts) for everything that cannot hold at once."""
     yield from _within_sources(policy)
     yield from _between_sources(policy)
     yield from _scope(policy)
+    for code, severity in policy.severity.items():
+        if code in UNSAFE_TO_LOWER and severity != "error":
+            yield ("severity", code), f"{code} guards the evidence itself and cannot be lowered to {severity}"
 
 
 def _within_sources(policy: Policy) -> Iterator[Contradiction]:
@@ -34,7 +41,8 @@ def _between_sources(policy: Policy) -> Iterator[Contradiction]:
     if floors > 1 + 1e-9:
         yield ("sources",), f"the min_share floors add up to {floors:g}, more than 1"
     caps = [source.max_share for source in sources.values()]
-    if caps and all(cap is not None for cap in caps) and sum(cap or 0 for cap in caps) < 1 - 1e-9:
+    names_real = any(source.origin == "real" for source in sources.values())  # else real rows come from elsewhere
+    if names_real and all(cap is not None for cap in caps) and sum(cap or 0 for cap in caps) < 1 - 1e-9:
         yield ("sources",), f"the max_share caps add up to {sum(cap or 0 for cap in caps):g}, less than 1"
     made = sum(source.min_share or 0 for source in sources.values() if source.origin not in {"real", None})
     if made > 1 - policy.mix.real_min_share + 1e-9:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,7 +168,10 @@ def _problem(tree: Tree, fault: dict[str, Any]) -> Problem:
     if fault["type"] == "missing":
         return Problem("CG001", file, line, dotted(path), "missing key", "add it")
     message = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return Problem("CG001", file, line, dotted(path), f"must be {message}, got {_shown(fault['input'])}")
+    remedy = ""
+    if isinstance(fault["input"], str) and re.fullmatch(r"[-+]?[0-9.]+[eE][-+]?[0-9]+", fault["input"]):
+        remedy = f"YAML reads this as text: write {float(fault['input'])!r}"
+    return Problem("CG001", file, line, dotted(path), f"must be {message}, got {_shown(fault['input'])}", remedy)
 
 
 def _shown(value: Any) -> str:

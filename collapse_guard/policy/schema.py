@@ -121,7 +121,7 @@ class Filters(Section):
     """What is asked of a synthetic row before it may enter."""
 
     quality: Quality | None = Field(None, description="keep the best share within each cell of coverage.cells")
-    require_reason: bool = Field(default=True, json_schema_extra=_LATER)
+    require_reason: bool = Field(default=False, json_schema_extra=_LATER)
     tail: FilterTail | None = Field(None, json_schema_extra=_LATER)
 
 
@@ -229,7 +229,8 @@ class Policy(Section):
 
     def unenforced(self) -> tuple[str, ...]:
         """Return the keys that this policy sets and that no check reads yet, as dotted paths."""
-        return tuple(_unenforced(self, ""))
+        sampled = ["accumulation.mode"] if self.accumulation.mode == "sample" else []
+        return tuple(sorted([*_unenforced(self, ""), *sampled]))
 
 
 def _unenforced(section: BaseModel, path: str) -> list[str]:
@@ -246,5 +247,5 @@ def _unenforced(section: BaseModel, path: str) -> list[str]:
 
 def policy_json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a policy, for editors."""
-    schema = Policy.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "collapse_guard policy"} | schema
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "collapse_guard policy"}
+    return Policy.model_json_schema() | head

@@ -7,6 +7,7 @@ take the last duplicate silently, and an alias hides what a section says.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -159,6 +160,8 @@ class _Reader:
             )
             return _FAULTY
         fault = _unfit(value)
+        if type(value) is int and re.fullmatch(r"[-+]?(0|[1-9][0-9]*)", node.value) is None:
+            fault = fault or f"{node.value!r} is read as {value}: write a plain decimal number"
         if fault is not None:
             self.tree.fault(line, path, fault)
             return _FAULTY

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from collapse_guard.kernels import one_line
+
 MAX_FINDINGS: Final = 10
 _COLOURS: Final = {"kept": "green", "violated": "red", "unusable": "red", "inconclusive": "yellow"}
 _ORDER: Final = {"error": 0, "warning": 1, "info": 2}
@@ -17,7 +19,7 @@ def gate_lines(view: dict[str, Any]) -> list[str]:
     """Return the plain text of a gate result, a line each."""
     lines = [verdict_line(view)]
     for finding in failures(view)[:MAX_FINDINGS]:
-        lines.append(f"{finding['code']} {finding['severity']}: {place(finding)}{finding['message']}")
+        lines.append(f"{finding['code']} {finding['severity']}: {place(finding)}{one_line(finding['message'])}")
         if finding["remedy"]:
             lines.append(f"      -> {finding['remedy']}")
     return lines + footer(view)
@@ -32,7 +34,9 @@ def print_gate(view: dict[str, Any], console: Console | None = None) -> None:
         table.add_column(title, overflow="fold")
     for finding in failures(view)[:MAX_FINDINGS]:
         remedy = f"\n-> {finding['remedy']}" if finding["remedy"] else ""
-        table.add_row(finding["code"], finding["severity"], Text(f"{place(finding)}{finding['message']}{remedy}"))
+        table.add_row(
+            finding["code"], finding["severity"], Text(f"{place(finding)}{one_line(finding['message'])}{remedy}")
+        )
     if table.row_count:
         screen.print(table)
     for line in footer(view):
@@ -61,7 +65,7 @@ def not_evaluated(view: dict[str, Any]) -> list[str]:
     for finding in view["findings"]:
         if finding["status"] == "inconclusive":
             codes.setdefault(finding["message"], []).append(finding["code"])
-    return [f"{message}: {', '.join(sorted(set(found)))}" for message, found in codes.items()]
+    return [f"{one_line(message)}: {', '.join(sorted(set(found)))}" for message, found in codes.items()]
 
 
 def place(finding: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from collapse_guard.manifest import Loss, lost_real_rows, new_rows_by_class
-from collapse_guard.records import Finding, Origin, Severity, Status
+from collapse_guard.records import Finding, Origin, Severity
 from collapse_guard.rules.registry import Subject, rule
 
 if TYPE_CHECKING:
@@ -23,11 +23,21 @@ def proven_loss(policy: Policy, previous: Manifest, current: Manifest) -> Loss:
     return lost_real_rows(previous, current, scope=policy.accumulation.scope, exempt=exempt)
 
 
+def _ids_compare(previous: Manifest, current: Manifest) -> bool:
+    """Return whether both manifests name the same id rule."""
+    return previous.header.id_rule == current.header.id_rule
+
+
+def _cannot_compare(code: str, previous: Manifest, current: Manifest) -> Finding:
+    rules = f"{previous.header.id_rule!r} and {current.header.id_rule!r}"
+    return Finding(code, Severity.ERROR, f"not evaluated: ids follow {rules}", status=Status.INCONCLUSIVE)
+
+
 @rule(
     "CG201",
     Severity.ERROR,
     "real rows lost since the previous generation",
-    needs=("policy", "manifest", "index", "previous"),
+    needs=("policy", "manifest", "index", "parent"),
 )
 def real_rows_lost(subject: Subject) -> Iterator[Finding]:
     """Anti-join of real ids, exact."""
@@ -35,9 +45,8 @@ def real_rows_lost(subject: Subject) -> Iterator[Finding]:
     assert subject.manifest is not None
     if subject.previous is None:
         return
-    if subject.previous.header.id_rule != subject.manifest.header.id_rule:
-        rules = f"{subject.previous.header.id_rule!r} and {subject.manifest.header.id_rule!r}"
-        yield Finding("CG201", Severity.ERROR, f"not evaluated: ids follow {rules}", status=Status.INCONCLUSIVE)
+    if not _ids_compare(subject.previous, subject.manifest):
+        yield _cannot_compare("CG201", subject.previous, subject.manifest)
         return
     loss = proven_loss(subject.policy, subject.previous, subject.manifest)
     if loss.n_rows > subject.policy.accumulation.allow_loss:
@@ -57,14 +66,15 @@ def real_rows_lost(subject: Subject) -> Iterator[Finding]:
         )
 
 
-@rule(
-    "CG202", Severity.ERROR, "real rows replaced by synthetic ones", needs=("policy", "manifest", "index", "previous")
-)
+@rule("CG202", Severity.ERROR, "real rows replaced by synthetic ones", needs=("policy", "manifest", "index", "parent"))
 def real_rows_replaced(subject: Subject) -> Iterator[Finding]:
     """As many new synthetic rows as lost real ones, within a tolerance."""
     assert subject.policy is not None
     assert subject.manifest is not None
     if subject.previous is None:
+        return
+    if not _ids_compare(subject.previous, subject.manifest):
+        yield _cannot_compare("CG202", subject.previous, subject.manifest)
         return
     loss = proven_loss(subject.policy, subject.previous, subject.manifest)
     if loss.n_rows <= subject.policy.accumulation.allow_loss:
@@ -102,6 +112,11 @@ def parent_is_recorded(subject: Subject) -> Iterator[Finding]:
         text, remedy = (
             "the manifest records a parent, none was given",
             "pass --against PREVIOUS, or set manifests.previous",
+        )
+    elif given is None and pinned is not None:
+        text, remedy = (
+            f"the policy pins parent {pinned[:19]}..., none is recorded",
+            "update manifests.parent_digest in review",
         )
     elif given is None and subject.manifest.header.generation > 0:
         text = f"generation {subject.manifest.header.generation} records no parent"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collapse_guard.records import Finding, Origin, Severity
+from collapse_guard.kernels import one_line
+from collapse_guard.records import Finding, Origin, Severity, Status
 from collapse_guard.rules.registry import Subject, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@rule("CG501", Severity.ERROR, "rare-class coverage fell", needs=("policy", "manifest", "index", "previous"))
+@rule("CG501", Severity.ERROR, "rare-class coverage fell", needs=("policy", "manifest", "index", "reference"))
 def classes_alive(subject: Subject) -> Iterator[Finding]:
     """Classes of the real reference (or of the parent's real rows) that the training set no longer has."""
     assert subject.policy is not None
@@ -21,10 +22,14 @@ def classes_alive(subject: Subject) -> Iterator[Finding]:
     if before is None or coverage is None:
         return
     reference = {name: rows for name, rows in before.class_rows(Origin.REAL).items() if rows >= coverage.min_class_rows}
+    if not reference and not before.class_rows(Origin.REAL):
+        text = "not evaluated: no real row of the reference carries a class"
+        yield Finding("CG501", Severity.ERROR, text, status=Status.INCONCLUSIVE)
+        return
     present = subject.manifest.class_rows()
     lost = sorted((name for name in reference if name not in present), key=lambda name: (reference[name], name))
     if len(lost) > coverage.max_classes_lost:
-        shown = ", ".join(f"{name} ({reference[name]} rows before)" for name in lost[:10])
+        shown = ", ".join(f"{one_line(name)} ({reference[name]} rows before)" for name in lost[:10])
         n_alive = len(reference) - len(lost)
         yield Finding(
             "CG501",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collapse_guard.kernels import id_hex
+from collapse_guard.kernels import id_hex, one_line
 from collapse_guard.records import Finding, Severity
 from collapse_guard.rules.registry import Subject, rule
 
@@ -52,17 +52,20 @@ def header_is_valid(subject: Subject) -> Iterator[Finding]:
 def digests_match(subject: Subject) -> Iterator[Finding]:
     """Recompute every digest of the manifest."""
     yield from _problems(subject, "CG004")
-    if subject.manifest is None or not subject.index_is_readable:
+    if not subject.index_is_readable:
         return
-    for mismatch in subject.manifest.verify():
-        yield Finding(
-            "CG004",
-            Severity.ERROR,
-            f"{mismatch.part}: the header says {_short(mismatch.expected)}, the content gives {_short(mismatch.found)}",
-            evidence={"expected": mismatch.expected, "recomputed": mismatch.found, "part": mismatch.part},
-            subject=mismatch.part,
-            remedy="the index was changed after it was written: restore it, or write the manifest again",
-        )
+    checked = (("", subject.manifest), ("parent: ", subject.previous), ("reference: ", subject.reference))
+    for which, manifest in checked:
+        for mismatch in manifest.verify() if manifest is not None else ():
+            part = f"{which}{mismatch.part}"
+            yield Finding(
+                "CG004",
+                Severity.ERROR,
+                f"{part}: the header says {_short(mismatch.expected)}, the content gives {_short(mismatch.found)}",
+                evidence={"expected": mismatch.expected, "recomputed": mismatch.found, "part": part},
+                subject=part,
+                remedy="header or index was changed after it was written: restore it, or write the manifest again",
+            )
 
 
 @rule("CG005", Severity.ERROR, "duplicate ids within a source", needs=("manifest", "index"))
@@ -89,4 +92,4 @@ def ids_are_unique(subject: Subject) -> Iterator[Finding]:
 
 
 def _short(digest: str) -> str:
-    return f"{digest[:19]}..." if digest.startswith("sha256:") else digest
+    return f"{digest[:19]}..." if digest.startswith("sha256:") else one_line(digest)

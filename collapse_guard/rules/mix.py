@@ -18,7 +18,7 @@ def real_share(subject: Subject) -> Iterator[Finding]:
     """Share of real rows, and of each source that has a floor of its own."""
     assert subject.policy is not None
     assert subject.manifest is not None
-    n_rows, floor = subject.manifest.n_rows, subject.policy.mix.real_min_share
+    n_rows, floor = subject.manifest.index.num_rows, subject.policy.mix.real_min_share
     n_real = subject.manifest.n_origin_rows(Origin.REAL)
     if n_real < floor * n_rows - 1e-9:
         yield _below("real rows", n_real, n_rows, floor, subject="real")
@@ -46,7 +46,7 @@ def source_cap(subject: Subject) -> Iterator[Finding]:
     """Share of each source that has a cap."""
     assert subject.policy is not None
     assert subject.manifest is not None
-    n_rows, by_source = subject.manifest.n_rows, subject.manifest.rows_by("source")
+    n_rows, by_source = subject.manifest.index.num_rows, subject.manifest.rows_by("source")
     for name, source in sorted(subject.policy.sources.items()):
         n_source = by_source.get((name,), 0)
         if source.max_share is not None and n_source > source.max_share * n_rows + 1e-9:
@@ -106,7 +106,7 @@ def generator_cap(subject: Subject) -> Iterator[Finding]:
     """Share of each generator."""
     assert subject.policy is not None
     assert subject.manifest is not None
-    cap, n_rows = subject.policy.mix.per_generator_max_share, subject.manifest.n_rows
+    cap, n_rows = subject.policy.mix.per_generator_max_share, subject.manifest.index.num_rows
     for (generator,), n_made in subject.manifest.rows_by("generator").items():
         if cap is not None and generator is not None and n_made > cap * n_rows + 1e-9:
             yield Finding(

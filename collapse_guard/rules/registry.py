@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collapse_guard.manifest import Manifest
     from collapse_guard.policy import Policy
 
-Need = Literal["policy", "manifest", "index", "unit", "previous", "reference"]
+Need = Literal["policy", "manifest", "index", "unit", "parent", "reference"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Subject:
 
     @property
     def index_is_readable(self) -> bool:
-        """Whether the manifest's rows can be looked at."""
+        """Whether the rows of every manifest can be looked at."""
         return self.manifest is not None and not any(problem.code == "CG004" for problem in self.problems)
 
 
@@ -118,9 +118,12 @@ def _lacking(rule_: Rule, subject: Subject) -> str | None:
     if manifest is None and set(rule_.needs) - {"policy"}:
         return "the manifest could not be read"
     if set(rule_.needs) - {"policy", "manifest"} and not subject.index_is_readable:
-        return "the manifest's index could not be read"
+        return "an index could not be read (CG004)"
     if "unit" in rule_.needs and policy and manifest and policy.unit != manifest.header.unit:
         return f"the policy counts {policy.unit}, the manifest counts {manifest.header.unit}"
-    if "previous" in rule_.needs and manifest and manifest.header.parents and subject.previous is None:
+    is_parted = manifest is not None and bool(manifest.header.parents) and subject.previous is None
+    accumulates = policy is not None and policy.accumulation.mode != "off"
+    compares = policy is not None and policy.coverage is not None and subject.reference is None
+    if is_parted and (("parent" in rule_.needs and accumulates) or ("reference" in rule_.needs and compares)):
         return "the parent manifest was not given; pass --against PREVIOUS"
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,10 @@ Counts = Sequence[int] | NDArray[np.integer]
 
 #: Mergeable statistics, found by the conformance tests.
 STATISTICS: Registry[type] = Registry("statistic")
+
+
+#: More rows than any look holds, and few enough for sums in 64 bits.
+MAX_ROWS: Final = 1 << 62
 
 
 def as_counts(values: ArrayLike, *, name: str, n_cells: int | None = None) -> NDArray[np.int64]:
@@ -54,6 +58,8 @@ def as_rows(value: int, *, name: str) -> int:
     """Return ``value`` as a number of rows, or raise StatisticError."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
         raise StatisticError(f"{name} must be a whole number of rows, 0 or more, got {value!r}")
+    if value > MAX_ROWS:
+        raise StatisticError(f"{name} is {value}; the sum would overflow 64 bits")
     return int(value)
 
 
@@ -75,7 +81,9 @@ class CellCounts:
 
     @classmethod
     def zeros(cls, n_cells: int) -> Self:
-        """Return empty counts over ``n_cells`` cells."""
+        """Return empty counts over ``n_cells`` cells, 1 or more."""
+        if n_cells < 1:
+            raise StatisticError(f"n_cells must be 1 or more, got {n_cells}")
         return cls((0,) * n_cells)
 
     @classmethod

@@ -46,6 +46,7 @@ def log_likelihood_ratios(
 
     Under any true share p >= bound the expectation of L is at most 1.
     """
+    bound = np.minimum(bound, 1 - 2**-53)  # a share that rounds to 1 would bet infinity
     in_cell = counts[:, None] * np.log(bets)[None, :]
     elsewhere = (n_rows - counts)[:, None] * (np.log1p(-bound[:, None] * bets) - np.log1p(-bound)[:, None])
     return np.asarray(in_cell + elsewhere)

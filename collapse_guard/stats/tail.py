@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
@@ -71,7 +72,7 @@ def _plan(reference: tuple[int, ...], n_unclaimed: int, tail_mass: float, mass_d
 
 def check_share(value: float, *, name: str, low_open: bool = True) -> float:
     """Return ``value`` if it lies in (0, 1), or [0, 1) with ``low_open=False``; raises StatisticError."""
-    if not isinstance(value, (int, float)) or not (0 < value < 1 or (value == 0 and not low_open)):
+    if not isinstance(value, Real) or not (0 < value < 1 or (value == 0 and not low_open)):
         bracket = "(" if low_open else "["
         raise StatisticError(f"{name} must lie in {bracket}0, 1), got {value!r}")
     return float(value)
