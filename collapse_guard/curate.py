@@ -82,9 +82,11 @@ class Tag:
         """Return a checked tag; raises ProvenanceError for a combination that cannot be."""
         who, how = _member(Origin, origin, "origin"), _member(Evidence, evidence, "evidence")
         depth = generation if generation is not None else (0 if who is Origin.REAL else UNKNOWN_GENERATION)
-        if not source:
-            raise ProvenanceError("source must be a name, got an empty one")
-        if not isinstance(depth, int) or not 0 <= depth <= UNKNOWN_GENERATION:
+        if not isinstance(source, str) or not source:
+            raise ProvenanceError(f"source must be a name, got {source!r}")
+        if generator is not None and (not isinstance(generator, str) or not generator):
+            raise ProvenanceError(f"generator must be text such as 'model@revision', got {generator!r}")
+        if not isinstance(depth, int) or isinstance(depth, bool) or not 0 <= depth <= UNKNOWN_GENERATION:
             raise ProvenanceError(f"generation must be 0 to 254, or 255 for unknown, got {generation!r}")
         if who is not Origin.UNKNOWN and how is Evidence.NONE:
             raise ProvenanceError(f"origin {who.name.lower()} needs evidence; pass evidence='declared' or better")
@@ -103,15 +105,22 @@ class Tag:
 def _member(kind: type[E], value: E | str, name: str) -> E:
     if isinstance(value, str):
         if value.upper() not in kind.__members__:
-            allowed = ", ".join(member.name.lower() for member in kind)
-            raise ProvenanceError(f"{name} must be one of {allowed}, got {value!r}")
+            raise ProvenanceError(f"{name} must be one of {_names(kind)}, got {value!r}")
         return kind[value.upper()]
-    return kind(value)
+    try:
+        return kind(value)
+    except ValueError:
+        raise ProvenanceError(f"{name} must be one of {_names(kind)}, got {value!r}") from None
+
+
+def _names(kind: type[Origin | Evidence]) -> str:
+    return ", ".join(member.name.lower() for member in kind)
 
 
 def provenance_columns(content: pa.Table, tag: Tag) -> pa.Table:
-    """Return the provenance columns of ``content`` (its columns without tags), in their order, shape (rows, 7)."""
+    """Return the provenance columns of ``content``, in their order, shape (rows, 7); ``cg_`` columns are no content."""
     n_rows = content.num_rows
+    content = content.select([name for name in content.column_names if not name.startswith("cg_")])
     values = {
         ORIGIN: int(tag.origin),
         EVIDENCE: int(tag.evidence),

@@ -59,7 +59,8 @@ def canonical_bytes(record: Any) -> bytes:
 def content_ids(rows: pa.Table | pa.RecordBatch) -> pa.FixedSizeBinaryArray:
     """Return the first 128 bits of SHA-256 over each row's canonical form, shape (rows,).
 
-    Column order does not matter; column names, types of values (1 is not 1.0) and content do.
+    Column order and null fields do not matter (joining sets with different columns fills with null); column
+    names, types of values (1 is not 1.0) and content do.
 
     >>> len(content_ids(pa.table({"text": ["a", "b"]})))
     2
@@ -67,10 +68,14 @@ def content_ids(rows: pa.Table | pa.RecordBatch) -> pa.FixedSizeBinaryArray:
     if rows.num_columns == 0:
         raise ProvenanceError("rows have no content column to make an id from; add one before tagging")
     try:
-        digests = [hashlib.sha256(canonical_bytes(row)).digest()[:16] for row in rows.to_pylist()]
+        digests = [hashlib.sha256(canonical_bytes(_without_nulls(row))).digest()[:16] for row in rows.to_pylist()]
     except TypeError as error:
         raise ProvenanceError(f"a column holds values that no id rule covers ({error}); store them as text") from None
     return pa.array(digests, type=pa.binary(16))
+
+
+def _without_nulls(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def id_words(ids: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

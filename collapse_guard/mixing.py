@@ -64,8 +64,9 @@ class MixPlan:
 def plan_mix(n_real_rows: int, pool: SyntheticPool, policy: Policy) -> MixPlan:
     """Return the plan: synthetic rows in a seeded hash order until a cap of the policy is reached.
 
-    For one pool, a larger cap (more real rows) keeps every earlier choice. When the pool grows under an
-    equal cap, no row of the old pool enters that was not chosen before. Every cap holds on the output.
+    Every cap holds on the output. Under the caps of the whole mix (``real_min_share``, ``synthetic_to_real_max``) more
+    real rows keep every earlier choice, and when the pool grows under an equal cap, no row of the old pool enters
+    that was not chosen before. A cap of one source or generator can trade its rows against those of others.
 
     Raises PolicyError if the policy counts another unit than rows.
     """

@@ -278,13 +278,3 @@ def test_the_limit_is_the_largest_number_that_keeps_floor_and_ratio(
 
     assert fits(limit)
     assert not fits(limit + 1)
-
-
-def test_more_real_rows_keep_every_earlier_choice_when_a_source_has_a_cap_too() -> None:
-    first, second, third = sorted(range(1, 4), key=lambda identity: slow_rank(identity, 0))
-    rows: list[Row] = [(first, True, "a", "g@1", 1), (second, True, "a", "g@1", 1), (third, True, "b", "g@1", 1)]
-    mix = {"synthetic_to_real_max": 0.5, "real_min_share": 0.0}
-    policy = Policy.coerce({"version": 1, "mix": mix, "sources": {"web": {}, "a": {"max_share": 0.3}}})
-    before, after = (chosen_ids(plan_mix(n_real_rows, pool_of(rows), policy), rows) for n_real_rows in (4, 5))
-    assert before == {first, third}
-    assert before <= after

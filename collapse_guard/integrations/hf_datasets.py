@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import numpy as np
 import pyarrow as pa
 from datasets import (
     Dataset,
@@ -21,12 +20,12 @@ from datasets import (
 )
 
 from collapse_guard.curate import ARROW_TYPES, Curated, Tag, check_tags, curate, provenance_columns, quality_scores
-from collapse_guard.errors import AccumulationError, ManifestError, ProvenanceError
+from collapse_guard.errors import AccumulationError, CellError, ManifestError, ProvenanceError
 from collapse_guard.manifest import Manifest, load_manifest, lost_real_rows, write_manifest
 from collapse_guard.manifest.index import index_of
 from collapse_guard.plugins import nearest
 from collapse_guard.policy import Policy
-from collapse_guard.records import ID, PROVENANCE_COLUMNS, SCORE, SOURCE, Evidence, Origin
+from collapse_guard.records import GENERATION, GENERATOR, ID, PROVENANCE_COLUMNS, SCORE, SOURCE, Evidence, Origin
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -88,26 +87,35 @@ def _tag_one(dataset: Any, tagged: Tag, *, overwrite: bool) -> Any:
     if present:
         dataset = dataset.remove_columns(present)
     if isinstance(dataset, IterableDataset):
-        return _tag_stream(dataset, tagged)
+        return _tag_stream(dataset, tagged, overwrite=overwrite)
+    if not dataset.column_names:
+        raise ProvenanceError("rows have no content column to make an id from; add one before tagging")
+    if len(dataset) == 0:  # concatenate_datasets leaves parts without rows out
+        features = Features(dict(dataset.features) | dict(_FEATURES))
+        return Dataset.from_dict({name: [] for name in features}, features=features)
     columns = Dataset(provenance_columns(arrow_rows(dataset), tagged).cast(_FEATURES.arrow_schema))
     joined = concatenate_datasets([dataset.with_format(None), columns], axis=1)
     return joined.with_format(dataset.format["type"], **dataset.format["format_kwargs"])
 
 
-def _tag_stream(dataset: IterableDataset, tagged: Tag) -> IterableDataset:
+def _tag_stream(dataset: IterableDataset, tagged: Tag, *, overwrite: bool) -> IterableDataset:
     formatting = getattr(dataset, "_formatting", None)
     features = None if dataset.features is None else Features(dict(dataset.features) | dict(_FEATURES))
-    stream = dataset.with_format("arrow").map(_TagBatch(tagged), batched=True, features=features)
+    stream = dataset.with_format("arrow").map(_TagBatch(tagged, overwrite=overwrite), batched=True, features=features)
     return stream.with_format(getattr(formatting, "format_type", None))
 
 
 class _TagBatch:
     """Picklable mapper for streams: one Arrow batch in, the same batch with tags out."""
 
-    def __init__(self, tagged: Tag) -> None:
-        self.tagged = tagged
+    def __init__(self, tagged: Tag, *, overwrite: bool) -> None:
+        self.tagged, self.overwrite = tagged, overwrite
 
     def __call__(self, rows: pa.Table) -> pa.Table:
+        present = [name for name in PROVENANCE_COLUMNS if name in rows.column_names]  # unknown before the first batch
+        if present and not self.overwrite:
+            raise ProvenanceError(f"rows already have {', '.join(present)}; pass overwrite=True to replace the tags")
+        rows = rows.drop(present)
         added = provenance_columns(rows, self.tagged).cast(_FEATURES.arrow_schema)
         for name in added.column_names:
             rows = rows.append_column(name, added.column(name))
@@ -202,13 +210,30 @@ class GuardedDataset:
             )
         if len(dataset) == 0:
             raise ProvenanceError(f"source {source!r} has no rows; leave it out, or look at how it was read")
+        self._check_cell_column(dataset, f"source {source!r}")
+        self._check_columns_fit(dataset, source)
+        if not set(PROVENANCE_COLUMNS) & set(dataset.column_names):
+            return _tag_one(dataset.with_format(None), tagged, overwrite=False)
+        return _already_tagged(dataset.with_format(None), tagged)
+
+    def _check_cell_column(self, dataset: Dataset, what: str) -> None:
         coverage = self.policy.coverage
         if coverage is not None and coverage.cells.column not in dataset.column_names:
             hint = nearest(coverage.cells.column, dataset.column_names)
-            raise ProvenanceError(f"source {source!r} has no column {coverage.cells.column!r} (coverage.cells); {hint}")
-        if not set(PROVENANCE_COLUMNS) & set(dataset.column_names):
-            return _tag_one(dataset.with_format(None), tagged, overwrite=False)
-        return _already_tagged(dataset.with_format(None), source, tagged.origin)
+            raise CellError(f"{what} has no column {coverage.cells.column!r} (coverage.cells); {hint}")
+
+    def _check_columns_fit(self, dataset: Dataset, source: str) -> None:
+        """Raise ProvenanceError if a column has another type than in the rows that are held."""
+        for part in (*self.real[:1], *self.synthetic[:1]):
+            try:
+                concatenate_datasets(
+                    [part.with_format(None).select(range(1)), dataset.with_format(None).select(range(1))]
+                )
+            except ValueError as error:
+                reason = str(error).splitlines()[0]
+                raise ProvenanceError(
+                    f"source {source!r} has other column types than the rows before: {reason}"
+                ) from None
 
     def training_set(self) -> Dataset:
         """Return the training set: all real rows, then the chosen synthetic ones, with provenance columns.
@@ -298,6 +323,7 @@ class GuardedDataset:
             raise ManifestError(f"{text}; restore the folder", path=folder)
         held = cls(policy, name=parent.header.name, parent=parent)
         held.real = (_from_disk(folder / "real"),)
+        held._check_cell_column(held.real[0], str(folder))
         held.synthetic = (_from_disk(folder / "synthetic"),) if (folder / "synthetic").is_dir() else ()
         held._check_nothing_left(folder)
         return held
@@ -311,16 +337,20 @@ class GuardedDataset:
             raise AccumulationError(f"{folder}: {loss.describe()}; restore the folder")
 
 
-def _already_tagged(dataset: Dataset, source: str, origin: Origin) -> Dataset:
+def _already_tagged(dataset: Dataset, tagged: Tag) -> Dataset:
     """Return rows that bring their own tags, if those agree with how they are added."""
-    what = f"source {source!r}"
+    what = f"source {tagged.source!r}"
     absent = [name for name in PROVENANCE_COLUMNS if name not in dataset.column_names]
     if absent:
         raise ProvenanceError(f"{what}: tags {', '.join(absent)} are missing; tag the rows again with overwrite=True")
-    check_tags(arrow_rows(dataset, list(PROVENANCE_COLUMNS)), origin=origin, what=what)
-    named = sorted(set(np.unique(np.asarray(dataset[SOURCE][:], dtype=np.str_)).tolist()) - {source})
-    if named:
-        raise ProvenanceError(f"{what}: rows carry the source {named[0]!r}; add them under that name")
+    rows = arrow_rows(dataset, list(PROVENANCE_COLUMNS))
+    check_tags(rows, origin=tagged.origin, what=what)
+    said = {SOURCE: tagged.source, GENERATOR: tagged.generator, GENERATION: tagged.generation}
+    for column, value in said.items():
+        other = [found for found in rows.column(column).unique().to_pylist() if found != value]
+        if other:
+            name = column.removeprefix("cg_")
+            raise ProvenanceError(f"{what}: rows carry the {name} {other[0]!r}; add them under that {name}")
     return dataset
 
 

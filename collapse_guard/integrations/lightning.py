@@ -6,6 +6,7 @@ import importlib
 import logging
 import random
 import warnings
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
@@ -31,12 +32,12 @@ from collapse_guard.monitor import (
     write_state,
 )
 from collapse_guard.policy import Policy
-from collapse_guard.records import Action
+from collapse_guard.records import Action, Decision
 from collapse_guard.report import as_json
 from collapse_guard.stats import CellCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from os import PathLike
 
     from pytorch_lightning import Callback as _Callback
@@ -98,7 +99,7 @@ class CollapseGuard(_Callback):
         if mode not in {"raise", "stop", "warn"}:
             raise InputError(f"mode must be raise, stop or warn, got {mode!r}")
         self.policy = Policy.coerce(policy)
-        folder = Path() if isinstance(policy, (Policy, dict)) else Path(str(policy)).parent
+        folder = Path() if isinstance(policy, (Policy, Mapping)) else Path(str(policy)).parent
         self.manifest = _manifest(manifest, self.policy.manifests.current, folder)
         self.parent = _manifest(parent, self.policy.manifests.previous, folder)
         self.sampler = sampler
@@ -113,7 +114,9 @@ class CollapseGuard(_Callback):
         self.watch: Watch | None = None
         self._batches = BatchTally(self.reference.cells if self.reference is not None else None)
         self._looked_at_step = -1
-        self._report_failed = False
+        self._halted_before: Decision | None = None
+        self._folder: Path | None = None
+        self._finished = False
 
     def _declared_reference(self) -> Reference | None:
         coverage = self.policy.coverage
@@ -133,7 +136,11 @@ class CollapseGuard(_Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002 - hook signature
         """Check the data contract and pick up the evidence of the parent generation."""
-        if stage != "fit" or self.watch is not None:
+        if stage != "fit":
+            return
+        self._folder = Path(trainer.log_dir or trainer.default_root_dir)  # asks all ranks, so it is asked here
+        self._finished = False
+        if self.watch is not None:
             return
         if self.manifest is None and self.sampler is None:
             remedies = "pass manifest= to check the data, sampler= to watch the tail, or both"
@@ -160,10 +167,12 @@ class CollapseGuard(_Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - hook signature
         """Refuse to go on after a halt: of this run's checkpoint, or of the parent generation."""
-        if self.watch is None or not self.watch.halted or self.mode == "warn":
+        inherited = self.watch.decision if self.watch is not None and self.watch.halted else None
+        halted = self._halted_before or inherited
+        if self.watch is None or halted is None or self.mode == "warn":
             return
         if not self.allow_resume_after_halt:
-            self.raise_if_halted()
+            raise CollapseHalt(halted)
         note = "evidence starts anew after a halt that was overridden"
         self.watch = replace(self._fresh_watch(), note=note)
         log.warning("collapse_guard: %s", note)
@@ -184,12 +193,14 @@ class CollapseGuard(_Callback):
             self._log(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look once more if training went on since the last look."""
+        """Look once more if training went on since the last look, then write report and evidence."""
         if self.watch is not None and not _is_dry(trainer) and self._looked_at_step != trainer.global_step:
             self._look(trainer, pl_module, epoch=trainer.current_epoch)
+        self._finish(trainer)
+        trainer.strategy.barrier("collapse_guard")  # no rank raises before the report is written
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - hook signature
-        """Write report and evidence, then raise CollapseHalt if the run was halted."""
+        """Raise CollapseHalt if the run was halted."""
         self._finish(trainer)
         if self.mode == "raise":
             self.raise_if_halted()
@@ -260,6 +271,7 @@ class CollapseGuard(_Callback):
             raise ContractError(f"{text}; resume on the same data, or start a new generation")
         if self.watch is not None and state_dict.get("watch") is not None:
             self.watch = self.watch.resumed(state_dict["watch"])
+            self._halted_before = _halt_in(state_dict["watch"])
         self._batches.restore(state_dict.get("batches"))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002 - hook signature
@@ -273,11 +285,14 @@ class CollapseGuard(_Callback):
         }
 
     def _finish(self, trainer: Trainer) -> None:
-        """Write evidence and report on rank 0; a report that cannot be written never ends a run."""
-        if not trainer.is_global_zero:
+        """Write evidence and report on rank 0, once; a report that cannot be written never ends a run.
+
+        Only a process that ran ``setup`` writes: the parent of spawned ranks has seen nothing.
+        """
+        if self._folder is None or self._finished or not trainer.is_global_zero:
             return
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
-        target = self.report or folder / f"collapse_guard.{self.name}.json"
+        self._finished = True
+        target = self.report or self._folder / f"collapse_guard.{self.name}.json"
         view = run_view(
             policy=self.policy,
             manifest=self.manifest,
@@ -288,13 +303,12 @@ class CollapseGuard(_Callback):
             contract="checked" if self.contract and self.manifest is not None else "off",
         )
         try:
-            if self.watch is not None and self.manifest is not None and self.manifest.path is not None:
+            looked = self.watch is not None and self._looked_at_step >= 0
+            if looked and self.watch is not None and self.manifest is not None and self.manifest.path is not None:
                 write_state(evidence_path(self.manifest.path), self.watch)
             as_json(view, target)
         except OSError as error:
-            if not self._report_failed:
-                warnings.warn(f"the report of collapse_guard could not be written to {target}: {error}", stacklevel=2)
-            self._report_failed = True
+            warnings.warn(f"the report of collapse_guard could not be written to {target}: {error}", stacklevel=2)
 
 
 def _manifest(given: Manifest | str | PathLike[str] | None, declared: str | None, folder: Path) -> Manifest | None:
@@ -303,6 +317,14 @@ def _manifest(given: Manifest | str | PathLike[str] | None, declared: str | None
     if given is not None:
         return load_manifest(given)
     return None if declared is None else load_manifest(folder / declared)
+
+
+def _halt_in(state: dict[str, Any]) -> Decision | None:
+    """Return the decision of a state that was halted, under whatever policy."""
+    decision = state.get("decision")
+    if decision is None or decision.get("action") != Action.HALT.value:
+        return None
+    return Decision.from_dict(decision)
 
 
 def _is_dry(trainer: Trainer) -> bool:

@@ -75,5 +75,8 @@ def _as_table(sample: dict[str, Any]) -> pa.Table:
 def _as_array(sample: Any) -> NDArray[Any]:
     try:
         return np.asarray(sample.cpu() if hasattr(sample, "cpu") else sample)
-    except ValueError:
-        raise CellError("the sampler returned ragged lists; return a non-empty 1-D array of integer cells") from None
+    except (TypeError, ValueError):
+        raise CellError(
+            "the sampler returned ragged lists, or numbers that numpy does not know;"
+            " return a non-empty 1-D array of integer cells"
+        ) from None

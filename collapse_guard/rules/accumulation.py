@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from collapse_guard.manifest import Loss, lost_real_rows, new_rows_by_class
-from collapse_guard.records import Finding, Origin, Severity
+from collapse_guard.records import Finding, Origin, Severity, Status
 from collapse_guard.rules.registry import Subject, rule
 
 if TYPE_CHECKING:

@@ -70,9 +70,9 @@ def _plan(reference: tuple[int, ...], n_unclaimed: int, tail_mass: float, mass_d
     return _Plan(tail, shares, mass, np.array([(1 - mass_drop) * mass]), (1 - cover_drop) * shares)
 
 
-def check_share(value: float, *, name: str, low_open: bool = True) -> float:
+def check_share(value: object, *, name: str, low_open: bool = True) -> float:
     """Return ``value`` if it lies in (0, 1), or [0, 1) with ``low_open=False``; raises StatisticError."""
-    if not isinstance(value, Real) or not (0 < value < 1 or (value == 0 and not low_open)):
+    if not isinstance(value, Real) or not (0 < float(value) < 1 or (float(value) == 0 and not low_open)):
         bracket = "(" if low_open else "["
         raise StatisticError(f"{name} must lie in {bracket}0, 1), got {value!r}")
     return float(value)

@@ -99,7 +99,22 @@ FAULTS: dict[str, tuple[str, int | None, str, str, str]] = {
     "a malformed rule code": ("version: 1\nseverity:\n  CG1: info\n", 3, "severity.CG1", "got 'CG1'", ""),
     "extends that is no text": ("version: 1\nextends: [a]\n", 2, "extends", "must be text, got ['a']", "preset:NAME@1"),
     "YAML 1.1 no as a value": ("version: 1\nname: no\n", 2, "name", "must be a valid string, got False", ""),
-    "YAML 1.1 sexagesimal": ("version: 1\nname: 12:30:45\n", 2, "name", "must be a valid string", ""),
+    "YAML 1.1 sexagesimal": ("version: 1\nname: 12:30:45\n", 2, "name", "is read as 45045", ""),
+    "YAML 1.1 octal": ("version: 1\nmix: {seed: 010}\n", 2, "mix.seed", "'010' is read as 8", ""),
+    "an exponent without a point": (
+        "version: 1\ncoverage: {tail_mass: 1e-1}\n",
+        2,
+        "coverage.tail_mass",
+        "got '1e-1'",
+        "write 0.1",
+    ),
+    "a severity that would hide tampering": (
+        "version: 1\nseverity: {CG004: info}\n",
+        2,
+        "severity.CG004",
+        "cannot be lowered",
+        "",
+    ),
     "an alias": ("version: 1\nname: &a rows\nunit: *a\n", 3, "unit", "aliases (*name) are not allowed", "write"),
     "a merge key": ("version: 1\nmix:\n  <<: {seed: 1}\n", 3, "mix", "merge keys (<<) are not allowed", "use extends"),
     "a tag of its own": ("version: 1\nname: !secret a\n", 2, "name", "tags (!secret) are not allowed", "plain value"),
@@ -148,7 +163,7 @@ def test_a_fault_is_one_problem_with_its_place(folder: Path, what: str) -> None:
     found = faults_of(folder, text)
     assert [(p.line, p.key) for p in found] == [(line, key)], found
     problem = found[0]
-    assert problem.code == ("CG002" if "floor" in what else "CG001")
+    assert problem.code == ("CG002" if "floor" in what or "severity that" in what else "CG001")
     assert problem.file == str(folder / "policy.yaml")
     assert message in problem.message
     assert remedy in problem.remedy
@@ -163,7 +178,7 @@ CONTRADICTIONS: dict[str, tuple[str, int, str, str]] = {
         "the min_share floors add up to 1.2, more than 1",
     ),
     "caps below one": (
-        "version: 1\nsources:\n  a: {max_share: 0.3}\n  b: {max_share: 0.3}\n",
+        "version: 1\nsources:\n  a: {origin: real, max_share: 0.3}\n  b: {max_share: 0.3}\n",
         2,
         "sources",
         "the max_share caps add up to 0.6, less than 1",

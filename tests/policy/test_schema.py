@@ -313,6 +313,7 @@ def test_the_policy_of_the_design_page_names_the_keys_that_no_check_reads(tmp_pa
         "accumulation.require_weight_above",
         "accumulation.takedowns",
         "coverage.by",
+        "filters.require_reason",
         "filters.tail",
         "mix.drift",
         "provenance.forbid_reentry_of",
