@@ -19,7 +19,8 @@ if TYPE_CHECKING:
         PolicyError,
     )
     from collapse_guard.gate import check
-    from collapse_guard.integrations.hf_datasets import GuardedDataset, tag
+    from collapse_guard.integrations.hf_datasets import GuardedDataset
+    from collapse_guard.integrations.hf_tags import tag
     from collapse_guard.integrations.lightning import CollapseGuard
     from collapse_guard.manifest import Manifest, load_manifest, write_manifest
     from collapse_guard.policy import Policy, load_policy
@@ -47,7 +48,7 @@ _HOMES: Final[dict[str, str]] = {
     "check": "gate",
     "load_manifest": "manifest",
     "load_policy": "policy",
-    "tag": "integrations.hf_datasets",
+    "tag": "integrations.hf_tags",
     "write_manifest": "manifest",
 }
 

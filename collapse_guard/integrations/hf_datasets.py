@@ -1,131 +1,37 @@
-"""Hugging Face `datasets`: tag any of the four kinds, and hold a training set under a policy."""
+"""Hugging Face `datasets`: hold a training set under a policy."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 from datasets import (
     Dataset,
     DatasetDict,
-    Features,
-    IterableDataset,
     IterableDatasetDict,
-    Value,
     concatenate_datasets,
     load_from_disk,
 )
 
-from collapse_guard.curate import ARROW_TYPES, Curated, Tag, check_tags, curate, provenance_columns, quality_scores
+from collapse_guard.curate import ARROW_TYPES, Curated, Tag, check_tags, curate, quality_scores
 from collapse_guard.errors import AccumulationError, CellError, ManifestError, ProvenanceError
+from collapse_guard.integrations.hf_tags import arrow_rows, tag_one
 from collapse_guard.manifest import Manifest, load_manifest, lost_real_rows, write_manifest
 from collapse_guard.manifest.index import index_of
 from collapse_guard.plugins import nearest
 from collapse_guard.policy import Policy
-from collapse_guard.records import GENERATION, GENERATOR, ID, PROVENANCE_COLUMNS, SCORE, SOURCE, Evidence, Origin
+from collapse_guard.records import GENERATION, GENERATOR, PROVENANCE_COLUMNS, SCORE, SOURCE, Evidence, Origin
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Mapping
     from os import PathLike
 
     from collapse_guard.filters import Score
 
-AnyDataset = TypeVar("AnyDataset", Dataset, DatasetDict, IterableDataset, IterableDatasetDict)
-
 MANIFEST_FILE = "manifest.cgm.json"
-# `datasets` has no feature for fixed-size binary before 5.x: ids are stored as plain binary of 16 bytes there.
-_FEATURES = Features({name: Value("binary" if name == ID else str(kind)) for name, kind in ARROW_TYPES.items()})
-
-
-def tag(
-    dataset: AnyDataset,
-    *,
-    origin: Origin | str,
-    source: str,
-    generator: str | None = None,
-    generation: int | None = None,
-    evidence: Evidence | str = Evidence.DECLARED,
-    date: dt.date | None = None,
-    overwrite: bool = False,
-) -> AnyDataset:
-    """Return ``dataset`` with the provenance columns; the kind stays what it was.
-
-    Args:
-        dataset: a Dataset, DatasetDict, IterableDataset or IterableDatasetDict.
-        origin: unknown, real, synthetic, mixed, derived or simulated.
-        source: name of where the rows come from.
-        generator: ``model@revision`` for generated rows.
-        generation: 0 for real rows, 1 + that of its model's data for generated ones; unknown if left out.
-        evidence: how the origin is known.
-        date: creation or collection day.
-        overwrite: replace tags that are already there.
-
-    Raises ProvenanceError for impossible tags, and for tagged rows without ``overwrite``.
-
-    >>> tagged = tag(Dataset.from_dict({"text": ["a", "b"]}), origin="real", source="web")
-    >>> tagged["cg_origin"][:]
-    [1, 1]
-    """
-    tagged = Tag.of(
-        origin=origin, source=source, generator=generator, generation=generation, evidence=evidence, date=date
-    )
-    if isinstance(dataset, (DatasetDict, IterableDatasetDict)):
-        return type(dataset)({name: _tag_one(part, tagged, overwrite=overwrite) for name, part in dataset.items()})
-    if isinstance(dataset, (Dataset, IterableDataset)):
-        return _tag_one(dataset, tagged, overwrite=overwrite)
-    raise ProvenanceError(f"tag takes a dataset of the `datasets` library, got {type(dataset).__name__}")
-
-
-def _tag_one(dataset: Any, tagged: Tag, *, overwrite: bool) -> Any:
-    present = [name for name in PROVENANCE_COLUMNS if name in (dataset.column_names or ())]
-    if present and not overwrite:
-        raise ProvenanceError(f"rows already have {', '.join(present)}; pass overwrite=True to replace the tags")
-    if present:
-        dataset = dataset.remove_columns(present)
-    if isinstance(dataset, IterableDataset):
-        return _tag_stream(dataset, tagged, overwrite=overwrite)
-    if not dataset.column_names:
-        raise ProvenanceError("rows have no content column to make an id from; add one before tagging")
-    if len(dataset) == 0:  # concatenate_datasets leaves parts without rows out
-        features = Features(dict(dataset.features) | dict(_FEATURES))
-        return Dataset.from_dict({name: [] for name in features}, features=features)
-    columns = Dataset(provenance_columns(arrow_rows(dataset), tagged).cast(_FEATURES.arrow_schema))
-    joined = concatenate_datasets([dataset.with_format(None), columns], axis=1)
-    return joined.with_format(dataset.format["type"], **dataset.format["format_kwargs"])
-
-
-def _tag_stream(dataset: IterableDataset, tagged: Tag, *, overwrite: bool) -> IterableDataset:
-    formatting = getattr(dataset, "_formatting", None)
-    features = None if dataset.features is None else Features(dict(dataset.features) | dict(_FEATURES))
-    stream = dataset.with_format("arrow").map(_TagBatch(tagged, overwrite=overwrite), batched=True, features=features)
-    return stream.with_format(getattr(formatting, "format_type", None))
-
-
-class _TagBatch:
-    """Picklable mapper for streams: one Arrow batch in, the same batch with tags out."""
-
-    def __init__(self, tagged: Tag, *, overwrite: bool) -> None:
-        self.tagged, self.overwrite = tagged, overwrite
-
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        present = [name for name in PROVENANCE_COLUMNS if name in rows.column_names]  # unknown before the first batch
-        if present and not self.overwrite:
-            raise ProvenanceError(f"rows already have {', '.join(present)}; pass overwrite=True to replace the tags")
-        rows = rows.drop(present)
-        added = provenance_columns(rows, self.tagged).cast(_FEATURES.arrow_schema)
-        for name in added.column_names:
-            rows = rows.append_column(name, added.column(name))
-        return rows
-
-
-def arrow_rows(dataset: Dataset, columns: list[str] | None = None) -> pa.Table:
-    """Return rows as an Arrow table, in the order that the dataset shows them."""
-    narrow = dataset if columns is None else dataset.select_columns(columns)
-    return narrow.with_format("arrow")[:]
 
 
 class GuardedDataset:
@@ -213,7 +119,7 @@ class GuardedDataset:
         self._check_cell_column(dataset, f"source {source!r}")
         self._check_columns_fit(dataset, source)
         if not set(PROVENANCE_COLUMNS) & set(dataset.column_names):
-            return _tag_one(dataset.with_format(None), tagged, overwrite=False)
+            return tag_one(dataset.with_format(None), tagged, overwrite=False)
         return _already_tagged(dataset.with_format(None), tagged)
 
     def _check_cell_column(self, dataset: Dataset, what: str) -> None:

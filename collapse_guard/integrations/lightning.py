@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import importlib
 import logging
-import random
 import warnings
 from collections.abc import Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 
 from collapse_guard._optional import need
 from collapse_guard.errors import CollapseHalt, ContractError, InputError
 from collapse_guard.integrations.batch_tally import BatchTally
+from collapse_guard.integrations.trainer_state import is_dry, is_last_epoch, sampling, stop, summed
 from collapse_guard.manifest import Manifest, load_manifest
 from collapse_guard.monitor import (
     Reference,
@@ -34,10 +32,9 @@ from collapse_guard.monitor import (
 from collapse_guard.policy import Policy
 from collapse_guard.records import Action, Decision
 from collapse_guard.report import as_json
-from collapse_guard.stats import CellCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from os import PathLike
 
     from pytorch_lightning import Callback as _Callback
@@ -184,17 +181,17 @@ class CollapseGuard(_Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look, if the policy's interval says so or if this is the last epoch."""
-        if self.watch is None or _is_dry(trainer):
+        if self.watch is None or is_dry(trainer):
             return
         coverage, done = coverage_of(self.policy), trainer.current_epoch + 1
         since = done - max(coverage.warmup.epochs, 1)
-        if _is_last_epoch(trainer) or (since >= 0 and since % coverage.every.epochs == 0):
+        if is_last_epoch(trainer) or (since >= 0 and since % coverage.every.epochs == 0):
             self._look(trainer, pl_module, epoch=done)
             self._log(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look once more if training went on since the last look, then write report and evidence."""
-        if self.watch is not None and not _is_dry(trainer) and self._looked_at_step != trainer.global_step:
+        if self.watch is not None and not is_dry(trainer) and self._looked_at_step != trainer.global_step:
             self._look(trainer, pl_module, epoch=trainer.current_epoch)
         self._finish(trainer)
         trainer.strategy.barrier("collapse_guard")  # no rank raises before the report is written
@@ -222,9 +219,9 @@ class CollapseGuard(_Callback):
         assert self.sampler is not None
         self._looked_at_step = trainer.global_step
         n_rows = -(-coverage_of(self.policy).samples_per_look // trainer.world_size)
-        with _sampling(pl_module, seed=self._seed(trainer)):
+        with sampling(pl_module, seed=self._seed(trainer)):
             counts = count_sample(self.sampler(pl_module, n_rows), self.watch.reference.cells)
-        counts = _summed(trainer, counts)
+        counts = summed(trainer, counts)
         self.watch = self.watch.look(counts, epoch=epoch)
         decision = self.watch.decision
         assert decision is not None
@@ -232,7 +229,7 @@ class CollapseGuard(_Callback):
             return
         log.warning("collapse_guard: %s: %s", decision.action.value, decision.message)
         if decision.action is Action.HALT and self.mode != "warn":
-            _stop(trainer)
+            stop(trainer)
 
     def _seed(self, trainer: Trainer) -> int:
         """Return a seed of its own for every look of every rank."""
@@ -325,52 +322,3 @@ def _halt_in(state: dict[str, Any]) -> Decision | None:
     if decision is None or decision.get("action") != Action.HALT.value:
         return None
     return Decision.from_dict(decision)
-
-
-def _is_dry(trainer: Trainer) -> bool:
-    """Return whether this is a ``fast_dev_run``, whose model is no model."""
-    return bool(getattr(trainer, "fast_dev_run", False))
-
-
-def _is_last_epoch(trainer: Trainer) -> bool:
-    epochs, steps = trainer.max_epochs, trainer.max_steps
-    by_epochs = epochs is not None and 0 <= epochs <= trainer.current_epoch + 1
-    return by_epochs or trainer.should_stop or 0 <= steps <= trainer.global_step
-
-
-@contextmanager
-def _sampling(pl_module: LightningModule, *, seed: int) -> Iterator[None]:
-    """Eval mode, no gradients, random states of their own; everything is as before afterwards."""
-    modes = {module: module.training for module in pl_module.modules()}
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global state is what is kept
-    try:
-        devices = [pl_module.device] if pl_module.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), torch.no_grad():
-            torch.manual_seed(seed)
-            np.random.seed(seed)  # noqa: NPY002 - a user's sampler may draw from it
-            random.seed(seed)
-            pl_module.eval()
-            yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
-        for module, training in modes.items():
-            module.training = training
-
-
-def _summed(trainer: Trainer, counts: CellCounts) -> CellCounts:
-    """Return the counts of all ranks: whole numbers, so that every rank decides on the same ones."""
-    if trainer.world_size == 1:
-        return counts
-    local = torch.tensor(
-        [*counts.rows, counts.n_unclaimed_rows], dtype=torch.int64, device=trainer.strategy.root_device
-    )
-    total = trainer.strategy.reduce(local, reduce_op="sum").tolist()
-    return CellCounts(tuple(total[:-1]), total[-1])
-
-
-def _stop(trainer: Trainer) -> None:
-    """Stop after this hook; ``min_epochs`` and ``min_steps`` would silently defeat ``should_stop``."""
-    trainer.fit_loop.min_epochs = 0
-    trainer.fit_loop.epoch_loop.min_steps = None
-    trainer.should_stop = True

@@ -17,18 +17,18 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from datasets import Dataset, concatenate_datasets, disable_progress_bars
-from torch import nn
-from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler
 
 from collapse_guard._optional import need
 from collapse_guard.cells import LabelCells
 from collapse_guard.errors import AccumulationError, CollapseHalt, InputError
-from collapse_guard.integrations.hf_datasets import MANIFEST_FILE, GuardedDataset, arrow_rows, tag
+from collapse_guard.integrations.hf_datasets import MANIFEST_FILE, GuardedDataset
+from collapse_guard.integrations.hf_tags import arrow_rows, tag
 from collapse_guard.integrations.lightning import CollapseGuard
 from collapse_guard.manifest import Manifest, ParentLink, build_manifest, load_manifest, write_manifest
 from collapse_guard.monitor import Look, Reference
 from collapse_guard.records import ORIGIN, PROVENANCE_COLUMNS
+from collapse_guard.scenarios.joint_flow import BATCH_ROWS, EPOCHS, N_CLASSES, STEPS_PER_EPOCH, JointFlow
 from collapse_guard.stats import CellCounts
 
 if TYPE_CHECKING:
@@ -43,13 +43,10 @@ if TYPE_CHECKING:
     Labels = NDArray[np.int64]
 
 ARMS: Final = ("replace", "accumulate", "guarded")
-N_CLASSES: Final = 10
 COMMON_ROWS, RARE_ROWS = 120, 12
 LABELLER_SHARE: Final = 0.33
 OFF_MANIFOLD_QUANTILE: Final = 0.95
 N_SHOWN: Final = 32
-N_CODES, WIDTH, LABEL_SCALE, ODE_STEPS = 12, 128, 4.0, 16
-EPOCHS, STEPS_PER_EPOCH, BATCH_ROWS, PEAK_RATE = 5, 100, 128, 6e-3
 
 
 def nearest_distance(rows: Images, others: Images) -> NDArray[np.float64]:
@@ -99,57 +96,6 @@ class World:
         cells = LabelCells("label", tuple(map(str, range(N_CLASSES))))
         counts = CellCounts.zeros(N_CLASSES).update(labeller(pool[rows]))
         return cls(pool[rows], pool_labels[rows], labeller, Reference(cells, counts))
-
-
-class JointFlow(pl.LightningModule):
-    """Flow matching on (principal components of the image, scaled one-hot class): one model of both."""
-
-    mean: torch.Tensor
-    basis: torch.Tensor
-    scale: torch.Tensor
-    frequencies: torch.Tensor
-
-    def __init__(self, images: Images) -> None:
-        super().__init__()
-        rows = torch.from_numpy(images)
-        _, sizes, basis = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
-        self.register_buffer("mean", rows.mean(0))
-        self.register_buffer("basis", basis[:N_CODES].clone())
-        self.register_buffer("scale", sizes[:N_CODES] / len(rows) ** 0.5)
-        self.register_buffer("frequencies", torch.arange(1, 9) * torch.pi)
-        layers: list[nn.Module] = [nn.Linear(N_CODES + N_CLASSES + 16, WIDTH), nn.SiLU()]
-        layers += [nn.Linear(WIDTH, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH), nn.SiLU()]
-        self.net = nn.Sequential(*layers, nn.Linear(WIDTH, N_CODES + N_CLASSES))
-
-    def velocity(self, state: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-        """Return the velocity at ``state``, shape (rows, codes + classes), and ``time`` in [0, 1], shape (rows, 1)."""
-        angles = time * self.frequencies
-        moved: torch.Tensor = self.net(torch.cat([state, torch.sin(angles), torch.cos(angles)], 1))
-        return moved
-
-    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:  # noqa: ARG002 - hook signature
-        """Return the flow-matching loss of one batch."""
-        codes = (batch["image"] - self.mean) @ self.basis.T / self.scale
-        end = torch.cat([codes, LABEL_SCALE * functional.one_hot(batch["label"], N_CLASSES)], 1)
-        start, time = torch.randn_like(end), torch.rand(len(end), 1)
-        error = self.velocity((1 - time) * start + time * end, time) - (end - start)
-        return (error**2).sum(1).mean()
-
-    def configure_optimizers(self) -> Any:
-        """Adam with one cycle of the learning rate."""
-        optimizer = torch.optim.AdamW(self.parameters(), weight_decay=0)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=EPOCHS * STEPS_PER_EPOCH)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    @torch.no_grad()
-    def generate(self, n_rows: int) -> tuple[Images, Labels]:
-        """Return ``n_rows`` images of shape (rows, 64) in [0, 1], and the class that the model gives each."""
-        state = torch.randn(n_rows, N_CODES + N_CLASSES)
-        for step in range(ODE_STEPS):
-            time = torch.full((n_rows, 1), (step + 0.5) / ODE_STEPS)
-            state = state + self.velocity(state, time) / ODE_STEPS
-        images = (state[:, :N_CODES] * self.scale) @ self.basis + self.mean
-        return images.clamp(0, 1).numpy(), state[:, N_CODES:].argmax(1).numpy()
 
 
 @dataclass(frozen=True)

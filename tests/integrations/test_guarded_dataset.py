@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collapse_guard.errors import AccumulationError, CellError, FilterError, InputError, ManifestError, ProvenanceError
-from collapse_guard.integrations.hf_datasets import MANIFEST_FILE, GuardedDataset, tag
+from collapse_guard.integrations.hf_datasets import MANIFEST_FILE, GuardedDataset
+from collapse_guard.integrations.hf_tags import tag
 from collapse_guard.manifest import load_manifest
 from collapse_guard.records import PROVENANCE_COLUMNS, Origin
 

@@ -14,7 +14,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from collapse_guard.errors import AccumulationError, CellError, CollapseHalt, ContractError, InputError, PolicyError
-from collapse_guard.integrations.hf_datasets import MANIFEST_FILE, GuardedDataset, arrow_rows, tag
+from collapse_guard.integrations.hf_datasets import MANIFEST_FILE, GuardedDataset
+from collapse_guard.integrations.hf_tags import arrow_rows, tag
 from collapse_guard.integrations.lightning import CollapseGuard
 from collapse_guard.manifest import Manifest, ParentLink, build_manifest, load_manifest, write_manifest
 from collapse_guard.monitor import evidence_path
