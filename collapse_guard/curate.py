@@ -33,7 +33,7 @@ from collapse_guard.records import (
     Evidence,
     Origin,
 )
-from collapse_guard.rules.accumulation import proven_loss
+from collapse_guard.rules.accumulation import proven_loss, unknown_scope
 
 if TYPE_CHECKING:
     from collapse_guard.filters import Score
@@ -185,6 +185,9 @@ def curate(
         policy_digest=policy.digest,
     )
     if parent is not None:
+        wrong = unknown_scope(policy, parent, manifest)
+        if wrong is not None and policy.accumulation.mode != "off":
+            raise AccumulationError(wrong)
         loss = proven_loss(policy, parent, manifest)
         if loss.n_rows > policy.accumulation.allow_loss:
             text = f"{loss.describe()}; put them back (allowed: {policy.accumulation.allow_loss})"

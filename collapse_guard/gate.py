@@ -31,12 +31,14 @@ class GateResult:
         findings: failures, and rules that could not be evaluated.
         codes: every rule that was looked at.
         unenforced: policy keys that no check reads yet.
+        notes: what was not asked for, and is therefore not guarded.
         exit_code: 0 kept, 1 violated, 2 unusable input, 3 inconclusive.
     """
 
     findings: tuple[Finding, ...]
     codes: tuple[str, ...]
     unenforced: tuple[str, ...]
+    notes: tuple[str, ...]
     exit_code: int
     policy_digest: str | None
     manifest_digest: str | None
@@ -58,6 +60,7 @@ class GateResult:
             "parent_digest": self.parent_digest,
             "rules": [{"code": code, "title": RULES.get(code).title} for code in self.codes],
             "unenforced_policy_keys": list(self.unenforced),
+            "notes": list(self.notes),
             "findings": [finding.as_dict() for finding in self.findings],
         }
 
@@ -93,6 +96,7 @@ def check(
         result.findings,
         result.codes,
         unenforced,
+        _notes(subject),
         _exit_code(subject, result.findings, unenforced, fail_on),
         None if rules is None else rules.digest,
         None if current is None else current.digest,
@@ -129,6 +133,18 @@ def _loaded(load: Callable[[], T], problems: list[Problem], *, code: str, path: 
     except InputError as error:
         problems.append(Problem(code, str(path), None, "", str(error)))
     return None
+
+
+def _notes(subject: Subject) -> tuple[str, ...]:
+    policy = subject.policy
+    if policy is None:
+        return ()
+    notes = []
+    if policy.coverage is None:
+        notes.append("the policy has no coverage section: classes that disappear are not looked for (CG501)")
+    if policy.accumulation.mode == "off":
+        notes.append("accumulation is off: lost real rows are not looked for (CG201, CG202, CG204)")
+    return tuple(notes)
 
 
 def _exit_code(subject: Subject, findings: tuple[Finding, ...], unenforced: tuple[str, ...], fail_on: FailOn) -> int:

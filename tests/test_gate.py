@@ -177,8 +177,27 @@ def test_fail_on_never_does_not_hide_missing_evidence(folder: Path) -> None:
 def test_the_policy_can_make_a_warning_an_error_and_an_error_a_notice(folder: Path) -> None:
     policy(folder, "mix: {synthetic_to_real_max: 0.1}\nseverity: {CG103: error}\n")
     assert run(folder).exit_code == 1
-    policy(folder, "severity: {CG201: info, CG202: info}\n")
-    assert run(folder, "lossy.cgm.json", fail_on="warning").exit_code == 0
+    policy(folder, "mix: {real_min_share: 0.99}\n")
+    assert run(folder).exit_code == 1
+    policy(folder, "mix: {real_min_share: 0.99}\nseverity: {CG101: info}\n")
+    assert run(folder, fail_on="warning").exit_code == 0
+
+
+def test_a_scope_that_names_no_source_proves_nothing_and_says_so(folder: Path) -> None:
+    policy(folder, "accumulation: {scope: [wbe]}\n")
+    result = run(folder, "lossy.cgm.json")
+    assert result.exit_code == 1
+    assert any("accumulation.scope names 'wbe'" in finding.message for finding in result.findings)
+
+
+def test_what_a_policy_does_not_ask_for_is_noted(folder: Path) -> None:
+    policy(folder, "accumulation: {mode: 'off'}\n")
+    assert [note.split(":")[0] for note in run(folder).notes] == [
+        "the policy has no coverage section",
+        "accumulation is off",
+    ]
+    policy(folder, "coverage: {}\n")
+    assert run(folder).notes == ()
 
 
 def test_manifests_are_taken_from_the_policy_relative_to_its_file(folder: Path) -> None:
@@ -377,6 +396,7 @@ def test_a_result_is_plain_values_under_its_schema(folder: Path) -> None:
         "parent_digest",
         "rules",
         "unenforced_policy_keys",
+        "notes",
         "findings",
     }
     assert view["schema"] == gate.RESULT_SCHEMA == "collapse-guard/result/1"

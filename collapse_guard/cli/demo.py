@@ -20,7 +20,7 @@ def demo(
         "collapse-guard-demo"
     ),
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")] = 0,
-    generations: Annotated[int, typer.Option("--generations", min=1, max=250, help="Models per arm.")] = 8,
+    generations: Annotated[int, typer.Option("--generations", min=2, max=250, help="Models per arm.")] = 8,
     arms: Annotated[
         str, typer.Option("--arms", help="Comma-separated: replace, accumulate, guarded.")
     ] = "replace,accumulate,guarded",

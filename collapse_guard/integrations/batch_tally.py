@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import torch
@@ -28,7 +29,7 @@ class BatchTally:
 
     def add(self, batch: Any, column: str | None) -> None:
         """Add a batch that is a mapping with ``cg_origin``; others carry no provenance and are not counted."""
-        if not isinstance(batch, dict):
+        if not isinstance(batch, Mapping):
             return
         codes, labels = batch.get(ORIGIN), batch.get(column)
         if isinstance(codes, torch.Tensor):

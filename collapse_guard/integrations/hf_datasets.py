@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import (
     Dataset,
     DatasetDict,
@@ -200,7 +201,11 @@ class GuardedDataset:
                 f"{target} already exists; a generation is written once, name a new folder", path=target
             )
         manifest = self.manifest()
-        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            text = f"{target}: its folder cannot be made ({error.strerror or error}); name another"
+            raise ManifestError(text, path=target) from None
         draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
         try:
             concatenate_datasets(list(self.real)).save_to_disk(draft / "real")
@@ -237,10 +242,17 @@ class GuardedDataset:
     def _check_nothing_left(self, folder: Path) -> None:
         """Raise AccumulationError if real rows of the parent are not in the folder any more."""
         assert self.parent is not None
-        held = Manifest(self.parent.header, None, index_of(self._narrow(self.real), class_column=None))
-        loss = lost_real_rows(self.parent, held)
+        is_same = self.parent.header.policy_digest == self.policy.digest  # else the classes may be of another column
+        column = self.policy.coverage.cells.column if is_same and self.policy.coverage is not None else None
+        index = index_of(self._narrow(self.real), class_column=column)
+        loss = lost_real_rows(self.parent, Manifest(self.parent.header, None, index))
         if loss.n_rows:
             raise AccumulationError(f"{folder}: {loss.describe()}; restore the folder")
+        recorded = self.parent.index.filter(pc.equal(self.parent.index.column("origin"), int(Origin.REAL)))
+        names = [name for name in index.column_names if name != "class" or column is not None]
+        if not index.select(names).equals(recorded.select(names).combine_chunks()):
+            text = f"{folder}: the real rows are not those of the manifest (rows added, tags or classes changed)"
+            raise ManifestError(f"{text}; restore the folder", path=folder)
 
 
 def _already_tagged(dataset: Dataset, tagged: Tag) -> Dataset:
@@ -263,7 +275,7 @@ def _already_tagged(dataset: Dataset, tagged: Tag) -> Dataset:
 def _from_disk(folder: Path) -> Dataset:
     try:
         loaded = load_from_disk(str(folder))
-    except (FileNotFoundError, pa.ArrowInvalid, ValueError) as error:
+    except (OSError, pa.ArrowException, ValueError) as error:
         reason = str(error).splitlines()[0][:160]
         raise ManifestError(f"{folder} is not a saved dataset ({reason}); restore the folder", path=folder) from None
     if not isinstance(loaded, Dataset):

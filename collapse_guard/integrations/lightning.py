@@ -25,6 +25,7 @@ from collapse_guard.monitor import (
     count_sample,
     coverage_of,
     evidence_path,
+    halt_in,
     read_state,
     run_view,
     write_state,
@@ -68,7 +69,8 @@ class CollapseGuard(_Callback):
             policy's ``manifests.previous`` if left out.
         sampler: ``(pl_module, n) -> cells or rows``: n fresh rows of the model, as integer cells (-1: no class
             claims the row) or as a mapping of columns. Called in eval mode without gradients, seeded apart.
-        reference: what samples are measured against; ``coverage.reference`` or the manifest's real rows if left out.
+        reference: what samples are measured against. If left out: ``coverage.reference``, or the real rows that the
+            chain of generations began with.
         mode: ``raise`` stops cleanly, then raises CollapseHalt from ``on_fit_end``; ``stop`` only stops;
             ``warn`` goes on.
         contract: False skips the data contract; the report says so.
@@ -102,6 +104,7 @@ class CollapseGuard(_Callback):
         self.sampler = sampler
         anchor = None if self.policy.coverage is None else self.policy.coverage.reference
         self.anchor = _manifest(None, anchor, folder)
+        self._adopts_reference = reference is None and self.anchor is None
         self.reference = reference or self._declared_reference()
         self.mode = mode
         self.contract = contract
@@ -112,6 +115,7 @@ class CollapseGuard(_Callback):
         self._batches = BatchTally(self.reference.cells if self.reference is not None else None)
         self._looked_at_step = -1
         self._halted_before: Decision | None = None
+        self._recorded: dict[str, Any] | None = None
         self._folder: Path | None = None
         self._finished = False
 
@@ -136,25 +140,50 @@ class CollapseGuard(_Callback):
         if stage != "fit":
             return
         self._folder = Path(trainer.log_dir or trainer.default_root_dir)  # asks all ranks, so it is asked here
-        self._finished = False
-        if self.watch is not None:
-            return
+        self._finished, self._looked_at_step = False, -1
         if self.manifest is None and self.sampler is None:
             remedies = "pass manifest= to check the data, sampler= to watch the tail, or both"
             raise ContractError(f"nothing is guarded: {remedies}")
         if self.contract and self.manifest is not None:
             check_contract(self.policy, self.manifest, self.parent, self.anchor)
-        if self.sampler is not None:
+        if self.sampler is None:
+            return
+        self._halted_before = self._halt_on_this_data()
+        if self.watch is None:
             self.watch = self._start_watch()
             if self.watch.note:
-                log.info("collapse_guard: %s", self.watch.note)
+                log.warning("collapse_guard: %s", self.watch.note)
+        self._warn_of_a_long_run(trainer)
 
     def _start_watch(self) -> Watch:
-        watch = self._fresh_watch()
-        if self.parent is None or self.parent.path is None:
-            return watch
-        left = evidence_path(self.parent.path)
-        return watch.resumed(read_state(left)) if left.exists() else watch
+        if self.parent is None:
+            return self._fresh_watch()
+        left = None if self.parent.path is None else evidence_path(self.parent.path)
+        if left is None or not left.exists():
+            return replace(self._fresh_watch(), note="evidence starts anew: the parent left none beside its manifest")
+        state = read_state(left)
+        if self._adopts_reference and self.reference is not None:
+            self.reference = self.reference.of_chain(state)
+        return self._fresh_watch().resumed(state)
+
+    def _halt_on_this_data(self) -> Decision | None:
+        """Return the halt of an earlier run on this very manifest: running again must not erase it."""
+        if self.manifest is None or self.manifest.path is None:
+            return None
+        left = evidence_path(self.manifest.path)
+        return halt_in(read_state(left)) if left.exists() else None
+
+    def _warn_of_a_long_run(self, trainer: Trainer) -> None:
+        coverage, epochs = coverage_of(self.policy), trainer.max_epochs
+        assert self.watch is not None
+        if epochs is not None and epochs > 0:
+            expected = max(epochs - max(coverage.warmup.epochs, 1), 0) // coverage.every.epochs + 1
+            if self.watch.tail.n_looks + expected > coverage.planned_looks:
+                log.warning(
+                    "collapse_guard: %d looks are planned (coverage.planned_looks), %d were taken, about %d will be;"
+                    " a drop that begins after the planned ones is seen late",
+                    *(coverage.planned_looks, self.watch.tail.n_looks, expected),
+                )
 
     def _fresh_watch(self) -> Watch:
         coverage_of(self.policy)
@@ -163,7 +192,12 @@ class CollapseGuard(_Callback):
         return Watch.start(self.policy, self.reference, generation=generation)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - hook signature
-        """Refuse to go on after a halt: of this run's checkpoint, or of the parent generation."""
+        """Refuse to go on on other data than the checkpoint's, or after a halt (of it, of this data, of the parent)."""
+        own = None if self.manifest is None else self.manifest.digest
+        if self.contract and self._recorded is not None and self._recorded["manifest_digest"] != own:
+            text = f"the checkpoint was trained on manifest {self._recorded['manifest_digest']}, this run has {own}"
+            raise ContractError(f"{text}; resume on the same data, or start a new generation")
+        self._recorded = None
         inherited = self.watch.decision if self.watch is not None and self.watch.halted else None
         halted = self._halted_before or inherited
         if self.watch is None or halted is None or self.mode == "warn":
@@ -171,7 +205,7 @@ class CollapseGuard(_Callback):
         if not self.allow_resume_after_halt:
             raise CollapseHalt(halted)
         note = "evidence starts anew after a halt that was overridden"
-        self.watch = replace(self._fresh_watch(), note=note)
+        self.watch, self._halted_before = replace(self._fresh_watch(), note=note), None
         log.warning("collapse_guard: %s", note)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002 - hook signature
@@ -220,11 +254,13 @@ class CollapseGuard(_Callback):
         self._looked_at_step = trainer.global_step
         n_rows = -(-coverage_of(self.policy).samples_per_look // trainer.world_size)
         with sampling(pl_module, seed=self._seed(trainer)):
-            counts = count_sample(self.sampler(pl_module, n_rows), self.watch.reference.cells)
+            counts = count_sample(self.sampler(pl_module, n_rows), self.watch.reference.cells, n_rows=n_rows)
         counts = summed(trainer, counts)
         self.watch = self.watch.look(counts, epoch=epoch)
         decision = self.watch.decision
         assert decision is not None
+        if self.watch.tail.n_looks == coverage_of(self.policy).planned_looks:
+            log.warning("collapse_guard: the planned looks are used up; a drop that begins now is seen late")
         if decision.action is Action.CONTINUE:
             return
         log.warning("collapse_guard: %s: %s", decision.action.value, decision.message)
@@ -261,14 +297,11 @@ class CollapseGuard(_Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint; raises ContractError if it was trained on other data."""
-        recorded, own = state_dict.get("manifest_digest"), None if self.manifest is None else self.manifest.digest
-        if self.contract and recorded != own:
-            text = f"the checkpoint was trained on manifest {recorded}, this run has {own}"
-            raise ContractError(f"{text}; resume on the same data, or start a new generation")
+        """Go on from a checkpoint; whether its data is this run's is asked when training starts."""
+        self._recorded = {"manifest_digest": state_dict.get("manifest_digest")}
         if self.watch is not None and state_dict.get("watch") is not None:
             self.watch = self.watch.resumed(state_dict["watch"])
-            self._halted_before = _halt_in(state_dict["watch"])
+            self._halted_before = halt_in(state_dict["watch"]) or self._halted_before
         self._batches.restore(state_dict.get("batches"))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002 - hook signature
@@ -290,6 +323,8 @@ class CollapseGuard(_Callback):
             return
         self._finished = True
         target = self.report or self._folder / f"collapse_guard.{self.name}.json"
+        if self.watch is not None and self._looked_at_step < 0 and not is_dry(trainer):
+            log.warning("collapse_guard: this run took no look")
         view = run_view(
             policy=self.policy,
             manifest=self.manifest,
@@ -299,13 +334,19 @@ class CollapseGuard(_Callback):
             n_ranks=trainer.world_size,
             contract="checked" if self.contract and self.manifest is not None else "off",
         )
-        try:
-            looked = self.watch is not None and self._looked_at_step >= 0
-            if looked and self.watch is not None and self.manifest is not None and self.manifest.path is not None:
-                write_state(evidence_path(self.manifest.path), self.watch)
-            as_json(view, target)
-        except OSError as error:
-            warnings.warn(f"the report of collapse_guard could not be written to {target}: {error}", stacklevel=2)
+        _tried("report", target, lambda: as_json(view, target))
+        if self.watch is None or self._looked_at_step < 0 or self.manifest is None or self.manifest.path is None:
+            return
+        left, watch = evidence_path(self.manifest.path), self.watch
+        _tried("evidence for the next generation", left, lambda: write_state(left, watch))
+
+
+def _tried(what: str, path: Path, write: Callable[[], object]) -> None:
+    """Write a file; warn, and never end a run, if that cannot be."""
+    try:
+        write()
+    except OSError as error:
+        warnings.warn(f"the {what} of collapse_guard could not be written to {path}: {error}", stacklevel=2)
 
 
 def _manifest(given: Manifest | str | PathLike[str] | None, declared: str | None, folder: Path) -> Manifest | None:
@@ -314,11 +355,3 @@ def _manifest(given: Manifest | str | PathLike[str] | None, declared: str | None
     if given is not None:
         return load_manifest(given)
     return None if declared is None else load_manifest(folder / declared)
-
-
-def _halt_in(state: dict[str, Any]) -> Decision | None:
-    """Return the decision of a state that was halted, under whatever policy."""
-    decision = state.get("decision")
-    if decision is None or decision.get("action") != Action.HALT.value:
-        return None
-    return Decision.from_dict(decision)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from collapse_guard._atomic import write_bytes
 from collapse_guard.errors import InputError
+from collapse_guard.manifest.index import origin_name
+from collapse_guard.records import Action, Decision
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +42,22 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
+def halt_in(state: dict[str, Any]) -> Decision | None:
+    """Return the decision of a state that was halted, under whatever policy; None if it was not."""
+    decision = state.get("decision")
+    if decision is None or decision.get("action") != Action.HALT.value:
+        return None
+    return Decision.from_dict(decision)
+
+
+def unexpected_origins(origins: dict[str, int] | None, manifest: Manifest | None) -> list[str]:
+    """Return origins that training batches carried and that the manifest does not hold at all."""
+    if origins is None or manifest is None:
+        return []
+    held = {origin_name(code) for (code,) in manifest.rows_by("origin")}
+    return [name for name, rows in origins.items() if rows and name not in held]
+
+
 def run_view(
     *,
     policy: Policy,
@@ -65,8 +83,11 @@ def run_view(
         "manifest": None if manifest is None else {"name": manifest.name, "digest": manifest.digest},
         "contract": contract,
         "batches": {"origins": origins, "cells": cell_rows, "n_ranks": n_ranks, "counted_on_ranks": [0]},
+        "unexpected_origins": unexpected_origins(origins, manifest),
         "note": "" if watch is None else watch.note,
         "reference": None if watch is None else _reference_view(watch),
+        "n_looks": 0 if watch is None else watch.tail.n_looks,
+        "planned_looks": None if policy.coverage is None else policy.coverage.planned_looks,
         "looks": [] if watch is None else [asdict(look) for look in watch.looks],
         "decision": decision,
         "halted": watch is not None and watch.halted,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def count_sample(sample: Any, cells: CellMap) -> CellCounts:
+def count_sample(sample: Any, cells: CellMap, *, n_rows: int | None = None) -> CellCounts:
     """Return the counts of generated rows.
 
     Args:
@@ -47,6 +47,8 @@ def count_sample(sample: Any, cells: CellMap) -> CellCounts:
         raise CellError(
             f"{text}; the reference has cells 0 to {cells.n_cells - 1}, and -1 for rows that no class claims"
         )
+    if n_rows is not None and found.size != n_rows:
+        raise CellError(f"the sampler returned {found.size} rows, {n_rows} were asked for; return exactly as many")
     return CellCounts.zeros(cells.n_cells).update(found)
 
 

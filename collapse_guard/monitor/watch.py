@@ -46,6 +46,16 @@ class Reference:
         unclaimed = manifest.n_origin_rows(Origin.REAL) - sum(rows.values())
         return cls(cells, CellCounts.of([rows[name] for name in cells.names], n_unclaimed_rows=unclaimed))
 
+    def of_chain(self, state: dict[str, Any]) -> Reference:
+        """Return the reference that a chain of generations began with, if it has the cells of this one.
+
+        Real data accumulates: with the counts of every new generation as reference, evidence would never add up.
+        """
+        began = state.get("reference")
+        if not isinstance(began, dict) or began.get("cells_digest") != self.cells.digest:
+            return self
+        return Reference(self.cells, CellCounts.of(began["rows"], n_unclaimed_rows=began["n_unclaimed_rows"]))
+
     @property
     def digest(self) -> str:
         """Digest over cell map and counts."""
@@ -144,17 +154,17 @@ class Watch:
         """Whether the last decision was to halt."""
         return self.decision is not None and self.decision.action is Action.HALT
 
-    @property
-    def is_guarding(self) -> bool:
-        """Whether planned looks are left; afterwards evidence still grows, but no new start is tested for."""
-        return self.tail.n_looks < coverage_of(self.policy).planned_looks
-
     def state(self) -> dict[str, Any]:
         """Return plain values: what a checkpoint and a child generation need."""
         return {
             "schema": STATE_SCHEMA,
             "policy_digest": self.policy.digest,
             "reference_digest": self.reference.digest,
+            "reference": {
+                "cells_digest": self.reference.cells.digest,
+                "rows": self.reference.counts.rows,
+                "n_unclaimed_rows": self.reference.counts.n_unclaimed_rows,
+            },
             "generation": self.generation,
             "tail": {
                 "n_looks": self.tail.n_looks,

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     Contradiction = tuple[tuple[str, ...], str]
 
 
-#: Without these a manifest could be changed, or its parent hidden, and still pass.
-UNSAFE_TO_LOWER: Final = frozenset({"CG001", "CG002", "CG003", "CG004", "CG204"})
+#: Without these real rows could leave, a manifest be changed, or its parent be hidden, and the gate would pass.
+UNSAFE_TO_LOWER: Final = frozenset({"CG001", "CG002", "CG003", "CG004", "CG201", "CG202", "CG204"})
 
 
 def contradictions(policy: Policy) -> Iterator[Contradiction]:
@@ -23,7 +23,10 @@ def contradictions(policy: Policy) -> Iterator[Contradiction]:
     yield from _scope(policy)
     for code, severity in policy.severity.items():
         if code in UNSAFE_TO_LOWER and severity != "error":
-            yield ("severity", code), f"{code} guards the evidence itself and cannot be lowered to {severity}"
+            yield (
+                ("severity", code),
+                f"{code} guards the real rows and the evidence: it cannot be lowered to {severity}",
+            )
 
 
 def _within_sources(policy: Policy) -> Iterator[Contradiction]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from os import PathLike  # noqa: TC003 - a section base reads annotations at run time
+from os import PathLike
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from collapse_guard.errors import InputError
 from collapse_guard.kernels import canonical_bytes, sha256_hex
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -159,7 +160,8 @@ class Coverage(Section):
     samples_per_look: int = Field(2000, ge=1, description="generated rows per look")
     on_violation: Literal["halt", "warn"] = "halt"
     reference: str | None = Field(
-        None, description="manifest of the real reference; the parent's real rows if left out"
+        None,
+        description="manifest of the real reference; if left out, the real rows that the chain began with",
     )
     by: tuple[str, ...] = Field(("class",), json_schema_extra=_LATER)
     min_class_rows: Rows = Field(1, description="reference rows that make a class count for CG501")
@@ -209,6 +211,8 @@ class Policy(Section):
             return policy
         if isinstance(policy, Mapping):
             return policy_from_mapping(policy)
+        if not isinstance(policy, (str, PathLike)):
+            raise InputError(f"a policy is a Policy, a mapping or a path, got {type(policy).__name__}")
         return load_policy(policy)
 
     @field_validator("version", mode="before")

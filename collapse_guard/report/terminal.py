@@ -78,6 +78,7 @@ def place(finding: dict[str, Any]) -> str:
 def footer(view: dict[str, Any]) -> list[str]:
     """Return what was left out of the list, what was not checked, and the digests."""
     lines = not_evaluated(view)
+    lines += [f"note: {note}" for note in view["notes"]]
     n_more = len(failures(view)) - MAX_FINDINGS
     if n_more > 0:
         lines.append(f"... and {n_more} more; --output-format json has them all")

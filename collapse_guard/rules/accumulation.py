@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from collapse_guard.manifest import Loss, lost_real_rows, new_rows_by_class
+from collapse_guard.plugins import nearest
 from collapse_guard.records import Finding, Origin, Severity, Status
 from collapse_guard.rules.registry import Subject, rule
 
@@ -21,6 +22,15 @@ def proven_loss(policy: Policy, previous: Manifest, current: Manifest) -> Loss:
         return Loss()
     exempt = [name for name, source in policy.sources.items() if source.accumulate == "off"]
     return lost_real_rows(previous, current, scope=policy.accumulation.scope, exempt=exempt)
+
+
+def unknown_scope(policy: Policy, previous: Manifest, current: Manifest) -> str | None:
+    """Return what is wrong with a scope that names a source neither manifest has: it would prove nothing."""
+    known = {source.name for manifest in (previous, current) for source in manifest.header.sources}
+    wrong = [name for name in policy.accumulation.scope or () if name not in known]
+    if not wrong:
+        return None
+    return f"accumulation.scope names {wrong[0]!r}, a source of neither manifest; {nearest(wrong[0], known)}"
 
 
 def _ids_compare(previous: Manifest, current: Manifest) -> bool:
@@ -48,6 +58,9 @@ def real_rows_lost(subject: Subject) -> Iterator[Finding]:
     if not _ids_compare(subject.previous, subject.manifest):
         yield _cannot_compare("CG201", subject.previous, subject.manifest)
         return
+    wrong = unknown_scope(subject.policy, subject.previous, subject.manifest)
+    if wrong is not None and subject.policy.accumulation.mode != "off":
+        yield Finding("CG201", Severity.ERROR, wrong, subject="scope", remedy="correct the scope, or leave it out")
     loss = proven_loss(subject.policy, subject.previous, subject.manifest)
     if loss.n_rows > subject.policy.accumulation.allow_loss:
         n_before = subject.previous.n_origin_rows(Origin.REAL)

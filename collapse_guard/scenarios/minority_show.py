@@ -35,6 +35,7 @@ def run(out: Path, *, seed: int, generations: int, arms: tuple[str, ...]) -> dic
     Raises InputError if ``out`` holds something that no demo wrote.
     """
     _clear(out)
+    as_json({"schema": SCHEMA, "seed": seed, "unfinished": True}, out / _MARKER)
     quiet()
     policy = load_policy(preset_path("minority-images@1"))
     world = World.load()
@@ -42,7 +43,6 @@ def run(out: Path, *, seed: int, generations: int, arms: tuple[str, ...]) -> dic
     console = Console(highlight=False)
     for line in _opening(world, limit):
         console.print(line)
-    as_json({"schema": SCHEMA, "seed": seed, "unfinished": True}, out / _MARKER)
     table = _table()
     progress = Progress(
         TextColumn("{task.description:<12}"),

@@ -127,8 +127,8 @@ def test_the_exit_code_and_the_first_line_say_the_verdict(
 
 @pytest.mark.parametrize(("fail_on", "code"), [("error", 0), ("warning", 1), ("never", 0)])
 def test_fail_on_sets_what_fails(folder: Path, fail_on: str, code: int) -> None:
-    policy("severity: {CG201: warning}\n")
-    assert invoke(*LOSSY, "--fail-on", fail_on).exit_code == code
+    policy("sources: {web: {max_share: 0.1}}\nseverity: {CG102: warning}\n")
+    assert invoke(*GOOD, "--fail-on", fail_on).exit_code == code
 
 
 def test_another_word_for_fail_on_is_a_usage_error(folder: Path) -> None:

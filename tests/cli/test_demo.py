@@ -111,7 +111,7 @@ def test_a_folder_with_files_of_somebody_else_exits_with_2_and_is_left_alone(
 ) -> None:
     (tmp_path / "guarded").mkdir()
     (tmp_path / "guarded" / "thesis.txt").write_text("mine", encoding="utf-8")
-    assert refused(monkeypatch, "demo", "--arms", "guarded", "--generations", "1", "--out", tmp_path) == 2
+    assert refused(monkeypatch, "demo", "--arms", "guarded", "--generations", "2", "--out", tmp_path) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("is not empty and no demo wrote it; name another folder with --out")
     assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == [

@@ -332,6 +332,38 @@ def test_real_rows_that_were_deleted_on_disk_are_missed_at_load(tmp_path: Path, 
         GuardedDataset.load(folder, LABELLED)
 
 
+def test_rows_smuggled_into_a_saved_folder_are_found_at_load(tmp_path: Path) -> None:
+    folder = held().save(tmp_path / "first")
+    rows = load_from_disk(str(folder / "real"))
+    more = concatenate_datasets([rows.map(lambda row: row), tag(texts("smuggled", 1), origin="real", source="web")])
+    copy = more.map(lambda row: row)
+    copy.save_to_disk(tmp_path / "copy")
+    shutil.rmtree(folder / "real")
+    shutil.move(tmp_path / "copy", folder / "real")
+    with pytest.raises(ManifestError, match="the real rows are not those of the manifest"):
+        GuardedDataset.load(folder, PLAIN)
+
+
+def test_saved_rows_that_were_cut_are_one_clear_error(tmp_path: Path) -> None:
+    folder = held().save(tmp_path / "first")
+    (file,) = (folder / "real").glob("*.arrow")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(ManifestError, match=r"is not a saved dataset .*restore the folder"):
+        GuardedDataset.load(folder, PLAIN)
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ManifestError, match="its folder cannot be made"):
+        held().save(tmp_path / "file" / "first")
+
+
+def test_a_scope_that_names_no_source_is_refused() -> None:
+    policy = PLAIN | {"accumulation": {"scope": ["wbe"]}}
+    with pytest.raises(AccumulationError, match=r"names 'wbe', a source of neither manifest; did you mean 'web'\?"):
+        GuardedDataset(policy, parent=held().manifest()).add_real(texts("real", 1), source="web").manifest()
+
+
 def test_a_tampered_index_is_a_manifest_error(tmp_path: Path) -> None:
     folder = held().save(tmp_path / "first")
     other = held(3).save(tmp_path / "other")

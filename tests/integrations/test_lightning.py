@@ -18,7 +18,8 @@ from collapse_guard.integrations.hf_datasets import MANIFEST_FILE, GuardedDatase
 from collapse_guard.integrations.hf_tags import arrow_rows, tag
 from collapse_guard.integrations.lightning import CollapseGuard
 from collapse_guard.manifest import Manifest, ParentLink, build_manifest, load_manifest, write_manifest
-from collapse_guard.monitor import evidence_path
+from collapse_guard.monitor import Reference, evidence_path
+from collapse_guard.policy import Coverage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -361,9 +362,9 @@ def test_rows_of_a_sampler_are_mapped_to_cells_by_their_label(fit: Fit, guard: A
 
 
 def test_rows_that_no_class_claims_are_rows_all_the_same(fit: Fit, guard: Any) -> None:
-    watched = guard(sampler=lambda _, n_rows: torch.cat([torch.tensor(healthy(_, n_rows)), torch.full((5,), -1)]))
+    watched = guard(sampler=lambda _, n_rows: torch.cat([torch.tensor(seeded(_, n_rows - 5)), torch.full((5,), -1)]))
     fit(watched, max_epochs=1)
-    assert (looks_of(watched)[0].n_rows, looks_of(watched)[0].n_unclaimed_rows) == (205, 5)
+    assert (looks_of(watched)[0].n_rows, looks_of(watched)[0].n_unclaimed_rows) == (200, 5)
 
 
 BAD_SAMPLES: dict[str, Any] = {
@@ -657,6 +658,10 @@ def test_a_slow_decline_weighs_more_with_the_evidence_of_the_parent(
     assert going_on.watch.decision.evidence["n_looks"] == 4
 
 
+def reference_of(manifest: Manifest) -> Reference:
+    return Reference.of_manifest(manifest, Coverage())
+
+
 @pytest.mark.parametrize("what", ["reference", "policy"])
 def test_evidence_starts_anew_under_another_reference_or_policy(
     fit: Fit, guard: Any, real_manifest: Made, watched_policy: dict[str, Any], tmp_path: Path, what: str
@@ -664,7 +669,7 @@ def test_evidence_starts_anew_under_another_reference_or_policy(
     parent, child = generations(real_manifest, watched_policy)
     fit(guard(manifest=parent), max_epochs=2)
     other = {
-        "reference": {"manifest": real_manifest("other", RARE_SIZES), "contract": False},
+        "reference": {"manifest": child, "reference": reference_of(real_manifest("other", RARE_SIZES))},
         "policy": {"manifest": child, "coverage": {"false_halt_rate": 0.02}},
     }[what]
     second = guard(parent=parent, **other)
@@ -672,6 +677,143 @@ def test_evidence_starts_anew_under_another_reference_or_policy(
     assert len(looks_of(second)) == 1
     note = report_at(tmp_path / "run.json")["note"]
     assert note == f"evidence starts anew: the {what} is not the one of the earlier state"
+
+
+def test_a_chain_whose_real_rows_grow_goes_on_against_the_rows_it_began_with(
+    fit: Fit, guard: Any, real_manifest: Made, watched_policy: dict[str, Any], labelled_rows: Any
+) -> None:
+    parent = real_manifest("first")
+    assert parent.path is not None
+    fit(guard(manifest=parent), max_epochs=2)
+    held = GuardedDataset.load(parent.path.parent, watched_policy)
+    held.add_real(labelled_rows({"0": 5, "2": 5}, prefix="more"), source="web2")
+    child = load_manifest(held.save(parent.path.parent.parent / "grown") / MANIFEST_FILE)
+    second = guard(manifest=child, parent=parent)
+    fit(second, max_epochs=1)
+    assert len(looks_of(second)) == 3
+    assert second.watch.reference.counts.rows == (90, 6, 4)
+
+
+def test_a_parent_that_left_no_evidence_is_said_in_report_and_log(
+    fit: Fit,
+    guard: Any,
+    real_manifest: Made,
+    watched_policy: dict[str, Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    parent, child = generations(real_manifest, watched_policy)
+    fit(guard(manifest=child, parent=parent), max_epochs=1)
+    assert report_at(tmp_path / "run.json")["note"].startswith("evidence starts anew: the parent left none")
+    assert "the parent left none" in caplog.text
+
+
+def test_a_halted_generation_is_not_trained_again_unless_told(fit: Fit, guard: Any, real_manifest: Made) -> None:
+    manifest = real_manifest("first")
+    with pytest.raises(CollapseHalt):
+        fit(guard(manifest=manifest, sampler=dying))
+    with pytest.raises(CollapseHalt):
+        fit(guard(manifest=manifest))
+    assert manifest.path is not None
+    assert json.loads(evidence_path(manifest.path).read_text())["decision"]["action"] == "halt"
+    again = guard(manifest=manifest, allow_resume_after_halt=True)
+    fit(again, max_epochs=1)
+    assert len(looks_of(again)) == 1
+
+
+def test_a_second_fit_checks_the_data_again_and_looks_again(fit: Fit, guard: Any, real_manifest: Made) -> None:
+    manifest = real_manifest("first")
+    watched = guard(manifest=manifest, coverage={"warmup": {"epochs": 5}})
+    fit(watched, max_epochs=1)
+    fit(watched, max_epochs=1)
+    assert len(looks_of(watched)) == 2
+    assert manifest.path is not None
+    index = manifest.path.parent / manifest.header.index.path
+    index.write_bytes(index.read_bytes()[:100])
+    watched.manifest = load_manifest(manifest.path)
+    with pytest.raises(InputError, match="not a readable Parquet file"):
+        fit(watched, max_epochs=1)
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+def test_a_halt_that_was_overridden_once_does_not_wipe_later_evidence(
+    fit: Fit, guard: Any, namespace: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(CollapseHalt):
+        fit([guard(sampler=dying), saver(namespace, tmp_path / "kept")], enable_checkpointing=True)
+    going_on = guard(allow_resume_after_halt=True)
+    callbacks = [going_on, saver(namespace, tmp_path / "again")]
+    fit(callbacks, ckpt_path=tmp_path / "kept" / "last.ckpt", max_epochs=3, enable_checkpointing=True)
+    n_before = len(looks_of(going_on))
+    fit(going_on, max_epochs=1)
+    assert len(looks_of(going_on)) == n_before + 1
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+def test_an_older_checkpoint_can_be_validated_under_a_newer_manifest(
+    fit: Fit, guard: Any, namespace: Any, real_manifest: Made, watched_policy: dict[str, Any], tmp_path: Path
+) -> None:
+    parent, child = generations(real_manifest, watched_policy)
+    fit([guard(manifest=parent), saver(namespace, tmp_path / "kept")], enable_checkpointing=True, max_epochs=1)
+    trainer = namespace.lightning.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=1,
+        callbacks=[guard(manifest=child)],
+        default_root_dir=tmp_path,
+    )
+    trainer.validate(namespace.boring.BoringModel(), ckpt_path=tmp_path / "kept" / "last.ckpt", verbose=False)
+    resumed = [guard(manifest=child, parent=parent), saver(namespace, tmp_path / "again")]
+    with pytest.raises(ContractError, match="the checkpoint was trained on manifest"):
+        fit(resumed, ckpt_path=tmp_path / "kept" / "last.ckpt", enable_checkpointing=True)
+
+
+def test_more_looks_than_planned_are_warned_of_before_and_when_they_are_used_up(
+    fit: Fit, guard: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fit(guard(coverage={"planned_looks": 2}), max_epochs=3)
+    assert "2 looks are planned (coverage.planned_looks), 0 were taken, about 3 will be" in caplog.text
+    assert "the planned looks are used up" in caplog.text
+    assert (report_at(tmp_path / "run.json")["n_looks"], report_at(tmp_path / "run.json")["planned_looks"]) == (3, 2)
+
+
+def test_a_sampler_that_returns_another_number_of_rows_is_refused(fit: Fit, guard: Any) -> None:
+    with pytest.raises(CellError, match="the sampler returned 1 rows, 200 were asked for"):
+        fit(guard(sampler=lambda _, n_rows: np.zeros(1, dtype=np.int64)), max_epochs=1)
+
+
+def test_evidence_that_cannot_be_written_does_not_lose_the_report(
+    fit: Fit, guard: Any, real_manifest: Made, tmp_path: Path
+) -> None:
+    manifest = real_manifest("first")
+    assert manifest.path is not None
+    watched = guard(manifest=manifest)
+    monkey = evidence_path(manifest.path)
+
+    def blocked(_: Any, n_rows: int) -> np.ndarray:
+        monkey.mkdir(exist_ok=True)
+        return healthy(_, n_rows)
+
+    watched.sampler = blocked
+    with pytest.warns(UserWarning, match=r"evidence for the next generation .* could not be written to .*evidence"):
+        fit(watched, max_epochs=1)
+    assert len(report_at(tmp_path / "run.json")["looks"]) == 1
+
+
+def test_origins_that_the_manifest_does_not_hold_are_named_in_the_report(fit: Fit, guard: Any, tmp_path: Path) -> None:
+    watched = guard()
+    fit(watched, max_epochs=1)
+    watched._batches._origins[2] = 8
+    watched._batches.seen = True
+    fit(watched, max_epochs=1)
+    assert report_at(tmp_path / "run.json")["unexpected_origins"] == ["synthetic"]
+
+
+def test_a_run_without_a_look_says_so(fit: Fit, guard: Any, caplog: pytest.LogCaptureFixture) -> None:
+    fit(guard(), limit_train_batches=0)
+    assert "this run took no look" in caplog.text
 
 
 def test_a_broken_state_beside_the_parent_is_refused_with_what_to_do(
