@@ -203,7 +203,8 @@ class CollapseGuard(_Callback):
         if self.watch is None or halted is None or self.mode == "warn":
             return
         if not self.allow_resume_after_halt:
-            raise CollapseHalt(halted)
+            told = f"an earlier run was halted ({halted.message}); allow_resume_after_halt=True goes on"
+            raise CollapseHalt(replace(halted, message=told))
         note = "evidence starts anew after a halt that was overridden"
         self.watch, self._halted_before = replace(self._fresh_watch(), note=note), None
         log.warning("collapse_guard: %s", note)

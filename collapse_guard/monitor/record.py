@@ -44,10 +44,14 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def halt_in(state: dict[str, Any]) -> Decision | None:
     """Return the decision of a state that was halted, under whatever policy; None if it was not."""
-    decision = state.get("decision")
-    if decision is None or decision.get("action") != Action.HALT.value:
+    recorded = state.get("decision")
+    if recorded is None:
         return None
-    return Decision.from_dict(decision)
+    try:
+        decision = Decision.from_dict(recorded)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"not a state of the guard: its decision ({error}); delete it to start anew") from None
+    return decision if decision.action is Action.HALT else None
 
 
 def unexpected_origins(origins: dict[str, int] | None, manifest: Manifest | None) -> list[str]:
