@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ from collapse_guard.cells import CellMap, fit_cells
 from collapse_guard.errors import AccumulationError, FilterError, ProvenanceError
 from collapse_guard.filters import KeepBestWithinCells, row_scores
 from collapse_guard.kernels import content_ids, id_hex, id_words
-from collapse_guard.manifest import FilterReceipt, Loss, Manifest, ParentLink, build_manifest
+from collapse_guard.manifest import FilterReceipt, Manifest, ParentLink, build_manifest, listed
 from collapse_guard.manifest.header import CellReceipt
 from collapse_guard.manifest.index import index_of
 from collapse_guard.mixing import MixPlan, SyntheticPool, plan_mix
@@ -33,7 +33,7 @@ from collapse_guard.records import (
     Evidence,
     Origin,
 )
-from collapse_guard.rules.accumulation import proven_loss, unknown_scope
+from collapse_guard.rules.loss import proven_loss, unknown_scope
 
 if TYPE_CHECKING:
     from collapse_guard.filters import Score
@@ -154,6 +154,22 @@ class Curated:
     manifest: Manifest
     receipts: tuple[FilterReceipt, ...]
 
+    def view(self) -> dict[str, Any]:
+        """Return plain figures: rows by kind, why synthetic rows stayed out, keep-rate per cell."""
+        plan = self.plan
+        return {
+            "n_real_rows": plan.n_real_rows,
+            "n_synthetic_rows": int(plan.chosen.size),
+            "real_share": plan.real_share,
+            "n_filtered_rows": plan.n_filtered_rows,
+            "n_too_deep_rows": plan.n_too_deep_rows,
+            "n_capped_rows": plan.n_capped_rows,
+            "keep_share_by_cell": {
+                receipt.source: {cell.cell: cell.kept_rows / cell.rows for cell in receipt.cells if cell.rows}
+                for receipt in self.receipts
+            },
+        }
+
 
 def curate(
     real: pa.Table, synthetic: pa.Table, policy: Policy, *, name: str, parent: Manifest | None = None
@@ -186,7 +202,7 @@ def curate(
     )
     if parent is not None:
         wrong = unknown_scope(policy, parent, manifest)
-        if wrong is not None and policy.accumulation.mode != "off":
+        if wrong is not None:
             raise AccumulationError(wrong)
         loss = proven_loss(policy, parent, manifest)
         if loss.n_rows > policy.accumulation.allow_loss:
@@ -203,9 +219,9 @@ def _nothing_real(synthetic: pa.Table, column: str | None, parent: Manifest | No
     grouped = index.group_by(["source", "class"]).aggregate([([], "count_all")]).to_pylist()
     groups = sorted(((g["source"], g["class"], g["count_all"]) for g in grouped), key=lambda g: (-g[2], str(g)))
     ids = tuple(id_hex(row["id_hi"], row["id_lo"]) for row in index.slice(0, 10).to_pylist())
-    described = Loss(synthetic.num_rows, tuple(groups), ids).describe().replace("real row", "row").replace(" lost", "")
     before = "" if parent is None else f"; the parent generation held {parent.n_origin_rows(Origin.REAL)} real rows"
-    return f"nothing but synthetic: {described}{before}; add the real rows, they are never replaced"
+    made = f"{synthetic.num_rows} rows: {listed(groups, ids)}"
+    return f"nothing but synthetic: {made}{before}; add the real rows, they are never replaced"
 
 
 def filter_synthetic(

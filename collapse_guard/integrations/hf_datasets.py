@@ -160,20 +160,7 @@ class GuardedDataset:
 
     def report(self) -> dict[str, Any]:
         """Return plain figures: rows by kind, why synthetic rows stayed out, keep-rate per cell."""
-        curated = self._curate()
-        plan = curated.plan
-        return {
-            "n_real_rows": plan.n_real_rows,
-            "n_synthetic_rows": int(plan.chosen.size),
-            "real_share": plan.real_share,
-            "n_filtered_rows": plan.n_filtered_rows,
-            "n_too_deep_rows": plan.n_too_deep_rows,
-            "n_capped_rows": plan.n_capped_rows,
-            "keep_share_by_cell": {
-                receipt.source: {cell.cell: cell.kept_rows / cell.rows for cell in receipt.cells if cell.rows}
-                for receipt in curated.receipts
-            },
-        }
+        return self._curate().view()
 
     def _curate(self) -> Curated:
         if self._curated is None:

@@ -21,13 +21,17 @@ from collapse_guard.manifest import Manifest, load_manifest
 from collapse_guard.monitor import (
     Reference,
     Watch,
+    begin_watch,
     check_contract,
     count_sample,
     coverage_of,
     evidence_path,
     halt_in,
-    read_state,
+    halt_on,
+    is_due,
+    renewed,
     run_view,
+    too_many_looks,
     write_state,
 )
 from collapse_guard.policy import Policy
@@ -148,48 +152,18 @@ class CollapseGuard(_Callback):
             check_contract(self.policy, self.manifest, self.parent, self.anchor)
         if self.sampler is None:
             return
-        self._halted_before = self._halt_on_this_data()
+        self._halted_before = halt_on(self.manifest)
         if self.watch is None:
-            self.watch = self._start_watch()
+            coverage_of(self.policy)
+            assert self.reference is not None
+            adopt = self._adopts_reference
+            self.watch = begin_watch(self.policy, self.reference, self.manifest, self.parent, adopt=adopt)
             if self.watch.note:
                 log.warning("collapse_guard: %s", self.watch.note)
-        self._warn_of_a_long_run(trainer)
-
-    def _start_watch(self) -> Watch:
-        if self.parent is None:
-            return self._fresh_watch()
-        left = None if self.parent.path is None else evidence_path(self.parent.path)
-        if left is None or not left.exists():
-            return replace(self._fresh_watch(), note="evidence starts anew: the parent left none beside its manifest")
-        state = read_state(left)
-        if self._adopts_reference and self.reference is not None:
-            self.reference = self.reference.of_chain(state)
-        return self._fresh_watch().resumed(state)
-
-    def _halt_on_this_data(self) -> Decision | None:
-        """Return the halt of an earlier run on this very manifest: running again must not erase it."""
-        if self.manifest is None or self.manifest.path is None:
-            return None
-        left = evidence_path(self.manifest.path)
-        return halt_in(read_state(left)) if left.exists() else None
-
-    def _warn_of_a_long_run(self, trainer: Trainer) -> None:
-        coverage, epochs = coverage_of(self.policy), trainer.max_epochs
-        assert self.watch is not None
-        if epochs is not None and epochs > 0:
-            expected = max(epochs - max(coverage.warmup.epochs, 1), 0) // coverage.every.epochs + 1
-            if self.watch.tail.n_looks + expected > coverage.planned_looks:
-                log.warning(
-                    "collapse_guard: %d looks are planned (coverage.planned_looks), %d were taken, about %d will be;"
-                    " a drop that begins after the planned ones is seen late",
-                    *(coverage.planned_looks, self.watch.tail.n_looks, expected),
-                )
-
-    def _fresh_watch(self) -> Watch:
-        coverage_of(self.policy)
-        assert self.reference is not None
-        generation = 1 if self.manifest is None else self.manifest.header.generation + 1
-        return Watch.start(self.policy, self.reference, generation=generation)
+        epochs = trainer.max_epochs
+        warning = None if epochs is None or epochs < 1 else too_many_looks(self.watch, epochs)
+        if warning is not None:
+            log.warning("collapse_guard: %s", warning)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - hook signature
         """Refuse to go on on other data than the checkpoint's, or after a halt (of it, of this data, of the parent)."""
@@ -206,7 +180,7 @@ class CollapseGuard(_Callback):
             told = f"an earlier run was halted ({halted.message}); allow_resume_after_halt=True goes on"
             raise CollapseHalt(replace(halted, message=told))
         note = "evidence starts anew after a halt that was overridden"
-        self.watch, self._halted_before = replace(self._fresh_watch(), note=note), None
+        self.watch, self._halted_before = renewed(self.watch, note), None
         log.warning("collapse_guard: %s", note)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002 - hook signature
@@ -218,9 +192,8 @@ class CollapseGuard(_Callback):
         """Look, if the policy's interval says so or if this is the last epoch."""
         if self.watch is None or is_dry(trainer):
             return
-        coverage, done = coverage_of(self.policy), trainer.current_epoch + 1
-        since = done - max(coverage.warmup.epochs, 1)
-        if is_last_epoch(trainer) or (since >= 0 and since % coverage.every.epochs == 0):
+        done = trainer.current_epoch + 1
+        if is_last_epoch(trainer) or is_due(self.policy, done):
             self._look(trainer, pl_module, epoch=done)
             self._log(trainer, pl_module)
 

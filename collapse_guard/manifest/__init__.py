@@ -2,7 +2,7 @@
 
 from collapse_guard.manifest.header import FilterReceipt, Header, ParentLink
 from collapse_guard.manifest.manifest import Manifest, Mismatch, build_manifest, load_manifest, write_manifest
-from collapse_guard.manifest.proof import Loss, lost_real_rows, new_rows_by_class
+from collapse_guard.manifest.proof import Loss, listed, lost_real_rows, new_rows_by_class
 
 __all__ = [
     "FilterReceipt",
@@ -12,6 +12,7 @@ __all__ = [
     "Mismatch",
     "ParentLink",
     "build_manifest",
+    "listed",
     "load_manifest",
     "lost_real_rows",
     "new_rows_by_class",

@@ -50,13 +50,19 @@ class Loss:
         >>> Loss(3, (("web", "cat", 3),), ("00ff",)).describe()
         '3 real rows lost: web/cat 3; ids 00ff'
         """
-        shown = ", ".join(
-            one_line(f"{source}/{label or '(no class)'} {rows}") for source, label, rows in self.by_source_and_class[:5]
-        )
-        n_more = len(self.by_source_and_class) - 5
-        more = f" and {n_more} more groups" if n_more > 0 else ""
         row = "row" if self.n_rows == 1 else "rows"
-        return f"{self.n_rows} real {row} lost: {shown}{more}; ids {', '.join(self.ids)}"
+        return f"{self.n_rows} real {row} lost: {listed(self.by_source_and_class, self.ids)}"
+
+
+def listed(groups: Sequence[tuple[str, str | None, int]], ids: Sequence[str]) -> str:
+    """Return rows by source and class, five groups at most, and their ids, as one line.
+
+    >>> listed([("web", None, 2)], ["00ff"])
+    'web/(no class) 2; ids 00ff'
+    """
+    shown = ", ".join(one_line(f"{source}/{label or '(no class)'} {rows}") for source, label, rows in groups[:5])
+    more = f" and {len(groups) - 5} more groups" if len(groups) > 5 else ""  # noqa: PLR2004 - as many as are shown
+    return f"{shown}{more}; ids {', '.join(ids)}"
 
 
 def lost_real_rows(

@@ -1,5 +1,6 @@
 """During training: is the tail still there? Count, test with a stated error rate, decide. No framework here."""
 
+from collapse_guard.monitor.chain import begin_watch, halt_on, is_due, renewed, too_many_looks
 from collapse_guard.monitor.contract import check_contract
 from collapse_guard.monitor.record import evidence_path, halt_in, read_state, run_view, write_state
 from collapse_guard.monitor.sample import count_sample
@@ -9,12 +10,17 @@ __all__ = [
     "Look",
     "Reference",
     "Watch",
+    "begin_watch",
     "check_contract",
     "count_sample",
     "coverage_of",
     "evidence_path",
     "halt_in",
+    "halt_on",
+    "is_due",
     "read_state",
+    "renewed",
     "run_view",
+    "too_many_looks",
     "write_state",
 ]

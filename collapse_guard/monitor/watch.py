@@ -105,7 +105,7 @@ class Watch:
     note: str = ""
 
     @classmethod
-    def start(cls, policy: Policy, reference: Reference, *, generation: int, note: str = "") -> Self:
+    def start(cls, policy: Policy, reference: Reference, *, generation: int) -> Self:
         """Return a watch without evidence; raises PolicyError without coverage, StatisticError for a bad reference."""
         coverage = coverage_of(policy)
         counts, unclaimed = reference.counts.compute(), reference.counts.n_unclaimed_rows
@@ -123,7 +123,7 @@ class Watch:
             planned_looks=coverage.planned_looks,
             reference_unclaimed_rows=unclaimed,
         )
-        return cls(policy, reference, generation, tail, classes, note=note)
+        return cls(policy, reference, generation, tail, classes)
 
     def look(self, counts: CellCounts, *, epoch: int) -> Self:
         """Return the watch after one look of fresh, independent rows."""

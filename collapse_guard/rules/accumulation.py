@@ -4,43 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collapse_guard.manifest import Loss, lost_real_rows, new_rows_by_class
-from collapse_guard.plugins import nearest
+from collapse_guard.manifest import new_rows_by_class
 from collapse_guard.records import Finding, Origin, Severity, Status
+from collapse_guard.rules.loss import unknown_scope
 from collapse_guard.rules.registry import Subject, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from collapse_guard.manifest import Manifest
-    from collapse_guard.policy import Policy
 
-
-def proven_loss(policy: Policy, previous: Manifest, current: Manifest) -> Loss:
-    """Return the real rows that ``current`` lost under the policy's scope; nothing if accumulation is off."""
-    if policy.accumulation.mode == "off":
-        return Loss()
-    exempt = [name for name, source in policy.sources.items() if source.accumulate == "off"]
-    return lost_real_rows(previous, current, scope=policy.accumulation.scope, exempt=exempt)
-
-
-def unknown_scope(policy: Policy, previous: Manifest, current: Manifest) -> str | None:
-    """Return what is wrong with a scope that names a source neither manifest has: it would prove nothing."""
-    known = {source.name for manifest in (previous, current) for source in manifest.header.sources}
-    wrong = [name for name in policy.accumulation.scope or () if name not in known]
-    if not wrong:
+def _incomparable(subject: Subject, code: str) -> Finding | None:
+    """Return the finding that ids of both generations follow different rules, None if they can be compared."""
+    assert subject.manifest is not None
+    assert subject.previous is not None
+    before, now = subject.previous.header.id_rule, subject.manifest.header.id_rule
+    if before == now:
         return None
-    return f"accumulation.scope names {wrong[0]!r}, a source of neither manifest; {nearest(wrong[0], known)}"
-
-
-def _ids_compare(previous: Manifest, current: Manifest) -> bool:
-    """Return whether both manifests name the same id rule."""
-    return previous.header.id_rule == current.header.id_rule
-
-
-def _cannot_compare(code: str, previous: Manifest, current: Manifest) -> Finding:
-    rules = f"{previous.header.id_rule!r} and {current.header.id_rule!r}"
-    return Finding(code, Severity.ERROR, f"not evaluated: ids follow {rules}", status=Status.INCONCLUSIVE)
+    text = f"not evaluated: ids follow {before!r} and {now!r}"
+    return Finding(code, Severity.ERROR, text, status=Status.INCONCLUSIVE)
 
 
 @rule(
@@ -55,13 +36,14 @@ def real_rows_lost(subject: Subject) -> Iterator[Finding]:
     assert subject.manifest is not None
     if subject.previous is None:
         return
-    if not _ids_compare(subject.previous, subject.manifest):
-        yield _cannot_compare("CG201", subject.previous, subject.manifest)
+    incomparable = _incomparable(subject, "CG201")
+    if incomparable is not None:
+        yield incomparable
         return
     wrong = unknown_scope(subject.policy, subject.previous, subject.manifest)
-    if wrong is not None and subject.policy.accumulation.mode != "off":
+    if wrong is not None:
         yield Finding("CG201", Severity.ERROR, wrong, subject="scope", remedy="correct the scope, or leave it out")
-    loss = proven_loss(subject.policy, subject.previous, subject.manifest)
+    loss = subject.loss
     if loss.n_rows > subject.policy.accumulation.allow_loss:
         n_before = subject.previous.n_origin_rows(Origin.REAL)
         yield Finding(
@@ -86,10 +68,11 @@ def real_rows_replaced(subject: Subject) -> Iterator[Finding]:
     assert subject.manifest is not None
     if subject.previous is None:
         return
-    if not _ids_compare(subject.previous, subject.manifest):
-        yield _cannot_compare("CG202", subject.previous, subject.manifest)
+    incomparable = _incomparable(subject, "CG202")
+    if incomparable is not None:
+        yield incomparable
         return
-    loss = proven_loss(subject.policy, subject.previous, subject.manifest)
+    loss = subject.loss
     if loss.n_rows <= subject.policy.accumulation.allow_loss:
         return
     new = new_rows_by_class(subject.previous, subject.manifest, origin=Origin.SYNTHETIC)

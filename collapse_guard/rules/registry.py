@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from collapse_guard.manifest import Loss
 from collapse_guard.plugins import Registry
 from collapse_guard.records import Finding, Severity, Status
+from collapse_guard.rules.loss import proven_loss
 
 if TYPE_CHECKING:
     from collapse_guard.errors import Problem
@@ -34,6 +37,13 @@ class Subject:
     previous: Manifest | None = None
     reference: Manifest | None = None
     problems: tuple[Problem, ...] = ()
+
+    @cached_property
+    def loss(self) -> Loss:
+        """Real rows lost since the previous generation, under the policy's scope; proven once for all rules."""
+        if self.policy is None or self.manifest is None or self.previous is None:
+            return Loss()
+        return proven_loss(self.policy, self.previous, self.manifest)
 
     @property
     def index_is_readable(self) -> bool:

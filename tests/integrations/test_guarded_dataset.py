@@ -364,6 +364,12 @@ def test_a_scope_that_names_no_source_is_refused() -> None:
         GuardedDataset(policy, parent=held().manifest()).add_real(texts("real", 1), source="web").manifest()
 
 
+def test_names_of_classes_stand_unchanged_in_what_is_said_of_a_set_without_real_rows() -> None:
+    made = Dataset.from_dict({"text": ["a", "b"], "label": ["real row lost", "real row lost"]})
+    with pytest.raises(AccumulationError, match="nothing but synthetic: 2 rows: bot/real row lost 2; ids "):
+        GuardedDataset(LABELLED).add_synthetic(made, **BOT).training_set()
+
+
 def test_a_tampered_index_is_a_manifest_error(tmp_path: Path) -> None:
     folder = held().save(tmp_path / "first")
     other = held(3).save(tmp_path / "other")
