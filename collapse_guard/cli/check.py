@@ -60,12 +60,12 @@ def check(
     """
     result = gate.check(policy, manifest, against=against, fail_on=fail_on.value)
     view = result.as_dict()
+    if output is not None:  # first: a file that cannot be written must not follow a verdict
+        as_json(view, output)
     if output_format is Format.JSON:
         typer.echo(json.dumps(plain(view), indent=2, ensure_ascii=False))
     elif output_format is Format.RICH or (output_format is Format.AUTO and sys.stdout.isatty()):
         print_gate(view)
     else:
         typer.echo("\n".join(gate_lines(view)))
-    if output is not None:
-        as_json(view, output)
     raise typer.Exit(result.exit_code)
