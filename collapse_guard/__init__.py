@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ManifestError,
         PolicyError,
     )
+    from collapse_guard.forecast import forecast
     from collapse_guard.gate import check
     from collapse_guard.integrations.hf_datasets import GuardedDataset
     from collapse_guard.integrations.hf_tags import tag
@@ -46,6 +47,7 @@ _HOMES: Final[dict[str, str]] = {
     "PolicyError": "errors",
     "TailEvidence": "stats",
     "check": "gate",
+    "forecast": "forecast",
     "load_manifest": "manifest",
     "load_policy": "policy",
     "tag": "integrations.hf_tags",
@@ -71,6 +73,7 @@ __all__ = [
     "PolicyError",
     "TailEvidence",
     "check",
+    "forecast",
     "load_manifest",
     "load_policy",
     "tag",
@@ -82,8 +85,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+    # Importing the module `forecast` has set that name, to a module that can be called: both stay one thing.
+    return globals().setdefault(name, value)
 
 
 def __dir__() -> list[str]:

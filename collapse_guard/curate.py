@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from collapse_guard.filters import Score
     from collapse_guard.policy import Policy
 
+#: Column that holds the name of a row's cell while a manifest is made.
+CELL: Final = "cg_cell"
+
 ARROW_TYPES: Final[dict[str, pa.DataType]] = {
     ORIGIN: pa.uint8(),
     EVIDENCE: pa.uint8(),
@@ -172,25 +175,37 @@ class Curated:
 
 
 def curate(
-    real: pa.Table, synthetic: pa.Table, policy: Policy, *, name: str, parent: Manifest | None = None
+    real: pa.Table,
+    synthetic: pa.Table,
+    policy: Policy,
+    *,
+    name: str,
+    parent: Manifest | None = None,
+    cells: CellMap | None = None,
 ) -> Curated:
     """Decide which rows train.
 
     Args:
-        real: tagged real rows: provenance columns, and the cell column if the policy has coverage.
+        real: tagged real rows: provenance columns, and the columns that the policy's cells read.
         synthetic: tagged synthetic rows, with ``cg_score`` if the policy filters by quality.
         name: name of the manifest.
         parent: manifest of the generation before.
+        cells: the policy's first cell map as earlier generations fitted it; fitted on ``real`` if left out.
 
     Raises AccumulationError if there is no real row, or if a real row of the parent is missing.
     """
-    column = policy.coverage.cells.column if policy.coverage is not None else None
     if real.num_rows == 0:
+        column = None if policy.coverage is None else policy.coverage.class_column
         raise AccumulationError(_nothing_real(synthetic, column, parent))
-    keep, receipts = filter_synthetic(real, synthetic, policy)
+    if cells is None:
+        cells = cell_map(real, policy)
+    keep, receipts = filter_synthetic(synthetic, policy, cells)
     plan = plan_mix(real.num_rows, _pool(synthetic, keep), policy)
+    real, column = with_classes(real, policy, cells)
     columns = [*PROVENANCE_COLUMNS, *([column] if column is not None else [])]
-    parts = [real.select(columns), *([synthetic.select(columns).take(plan.chosen)] if plan.chosen.size else [])]
+    parts = [real.select(columns)]
+    if plan.chosen.size:
+        parts.append(with_classes(synthetic, policy, cells)[0].select(columns).take(plan.chosen))
     manifest = build_manifest(
         pa.concat_tables(parts, promote_options="permissive"),
         name=name,
@@ -225,16 +240,15 @@ def _nothing_real(synthetic: pa.Table, column: str | None, parent: Manifest | No
 
 
 def filter_synthetic(
-    real: pa.Table, synthetic: pa.Table, policy: Policy
+    synthetic: pa.Table, policy: Policy, cells: CellMap | None
 ) -> tuple[np.ndarray, tuple[FilterReceipt, ...]]:
     """Return a keep mask of shape (synthetic rows,), and one receipt per source and generation."""
     keep = np.ones(synthetic.num_rows, dtype=bool)
     quality = policy.filters.quality
     if quality is None or synthetic.num_rows == 0:
         return keep, ()
-    if policy.coverage is None:
+    if cells is None:
         raise FilterError("filters.quality keeps a share of each cell; add a coverage section with cells to the policy")
-    cells = cell_map(real, policy)
     receipts: list[FilterReceipt] = []
     groups = (
         synthetic.group_by([SOURCE, GENERATION])
@@ -258,11 +272,27 @@ def filter_synthetic(
     return keep, tuple(receipts)
 
 
-def cell_map(real: pa.Table, policy: Policy) -> CellMap:
-    """Return the policy's cell map, fitted on real rows."""
-    assert policy.coverage is not None
-    declared = policy.coverage.cells
-    return fit_cells(declared.kind, real, column=declared.column)
+def cell_map(real: pa.Table, policy: Policy) -> CellMap | None:
+    """Return the policy's first cell map, fitted on real rows; None if it declares none."""
+    if policy.coverage is None or not policy.coverage.cells:
+        return None
+    first = policy.coverage.cells[0]  # whether its code may run was asked when the policy was loaded
+    return fit_cells(first.kind, real, allow_code=True, **first.declared())
+
+
+def with_classes(rows: pa.Table, policy: Policy, cells: CellMap | None) -> tuple[pa.Table, str | None]:
+    """Return rows and the column that holds their class: the label, or the name of the cell for other kinds."""
+    label = None if policy.coverage is None else policy.coverage.class_column
+    if cells is None or (label is not None and not is_nested(rows, label)):
+        return rows, label
+    found = cells.cells(rows)
+    names = pa.array([*cells.names, None], pa.string()).take(pa.array(np.where(found < 0, cells.n_cells, found)))
+    return rows.append_column(CELL, names), CELL
+
+
+def is_nested(rows: pa.Table, column: str) -> bool:
+    """Return whether a column holds lists: several labels per row."""
+    return column in rows.schema.names and pa.types.is_nested(rows.schema.field(column).type)
 
 
 def quality_scores(rows: pa.Table, score: Score | None, policy: Policy) -> pa.Array:

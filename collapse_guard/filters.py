@@ -149,8 +149,7 @@ class KeepBestWithinCells:
             ("share", self.share),
             ("thresholds", tuple(map(repr, self.thresholds))),
         )
-        column = getattr(self.cells, "column", None)
-        columns = (*((column,) if column else ()), *((self.score,) if isinstance(self.score, str) else ()))
+        columns = (*self.cells.columns, *((self.score,) if isinstance(self.score, str) else ()))
         return FilterSpec("keep_best_within_cells", 1, parameters, columns)
 
     def __call__(self, rows: pa.RecordBatch) -> pa.RecordBatch:

@@ -126,6 +126,8 @@ class RunReason(Enum):
     TAIL_MASS = "tail_mass"
     TAIL_COVERAGE = "tail_coverage"
     CLASS_LOSS = "class_loss"
+    OFF_MANIFOLD = "off_manifold"
+    SCORE_DROP = "score_drop"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collapse_guard.curate import Tag, check_tags, curate, filter_synthetic, provenance_columns, quality_scores
+from collapse_guard.curate import (
+    Tag,
+    cell_map,
+    check_tags,
+    curate,
+    filter_synthetic,
+    provenance_columns,
+    quality_scores,
+)
 from collapse_guard.errors import AccumulationError, CellError, FilterError, PolicyError, ProvenanceError
 from collapse_guard.policy import Policy
 from collapse_guard.records import ID, ORIGIN, PROVENANCE_COLUMNS, SCORE, Origin
@@ -152,10 +160,14 @@ def test_a_policy_that_counts_tokens_is_refused() -> None:
 # ------------------------------------------------------------------ filters
 
 
+def filtered(real_rows: pa.Table, synthetic: pa.Table, asked: Policy) -> Any:
+    return filter_synthetic(synthetic, asked, cell_map(real_rows, asked))
+
+
 def test_the_best_of_every_cell_are_kept_and_the_receipt_says_so() -> None:
     labels = ["a"] * 6 + ["b"] * 2
     scores = [6.0, 5, 4, 3, 2, 1, -8, -9]
-    keep, receipts = filter_synthetic(real(["a", "b"]), made(labels, scores), policy(FILTERED))
+    keep, receipts = filtered(real(["a", "b"]), made(labels, scores), policy(FILTERED))
     assert keep.tolist() == [True, True, True, False, False, False, True, False]
     (receipt,) = receipts
     assert receipt.source == "bot, generation 1"
@@ -164,19 +176,19 @@ def test_the_best_of_every_cell_are_kept_and_the_receipt_says_so() -> None:
 
 def test_every_source_and_generation_is_filtered_on_its_own() -> None:
     pools = [made(["a"] * 2, [1.0, 2.0]), made(["a"] * 2, [9.0, 8.0], generation=2), made(["a"], [-5.0], source="alt")]
-    keep, receipts = filter_synthetic(real(["a"]), pa.concat_tables(pools), policy(FILTERED))
+    keep, receipts = filtered(real(["a"]), pa.concat_tables(pools), policy(FILTERED))
     assert keep.tolist() == [False, True, True, False, True]
     assert [receipt.source for receipt in receipts] == ["alt, generation 1", "bot, generation 1", "bot, generation 2"]
 
 
 def test_rows_without_a_label_or_with_one_that_no_real_row_has_are_not_kept() -> None:
-    keep, (receipt,) = filter_synthetic(real(["a"]), made(["a", None, "new"], [0.0, 9, 9]), policy(FILTERED))
+    keep, (receipt,) = filtered(real(["a"]), made(["a", None, "new"], [0.0, 9, 9]), policy(FILTERED))
     assert keep.tolist() == [True, False, False]
     assert [(cell.cell, cell.rows, cell.kept_rows) for cell in receipt.cells] == [("a", 1, 1), ("(no cell)", 2, 0)]
 
 
 def test_without_a_quality_section_every_row_is_kept_with_no_receipt() -> None:
-    keep, receipts = filter_synthetic(real(["a"]), made(["a", None]), policy())
+    keep, receipts = filtered(real(["a"]), made(["a", None]), policy())
     assert keep.tolist() == [True, True]
     assert receipts == ()
 
@@ -202,7 +214,7 @@ def test_every_cell_keeps_at_least_its_share_and_never_a_worse_row_for_a_better(
     scores: list[float], labels: list[str | None], share: float
 ) -> None:
     asked = policy(FILTERED, filters={"quality": {"score": "quality", "keep_share": share}})
-    keep, _ = filter_synthetic(real(["a", "b"]), made(labels[: len(scores)], scores), asked)
+    keep, _ = filtered(real(["a", "b"]), made(labels[: len(scores)], scores), asked)
     for cell in ("a", "b"):
         where = [row for row in range(len(scores)) if labels[row] == cell]
         kept = [scores[row] for row in where if keep[row]]

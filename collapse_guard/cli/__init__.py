@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from collapse_guard.cli import check, demo, schema
+from collapse_guard.cli import check, demo, forecast, schema, simulate
 from collapse_guard.errors import ContractError, InputError, MissingExtraError
 
 app = typer.Typer(
@@ -19,7 +19,9 @@ app = typer.Typer(
 )
 app.command("check")(check.check)
 app.command("demo")(demo.demo)
+app.command("forecast")(forecast.forecast_command)
 app.command("schema")(schema.schema)
+app.command("simulate")(simulate.simulate_command)
 
 
 @app.callback(invoke_without_command=True)

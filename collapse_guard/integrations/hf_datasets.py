@@ -17,11 +17,21 @@ from datasets import (
     load_from_disk,
 )
 
-from collapse_guard.curate import ARROW_TYPES, Curated, Tag, check_tags, curate, quality_scores
+from collapse_guard.curate import (
+    ARROW_TYPES,
+    Curated,
+    Tag,
+    check_tags,
+    curate,
+    is_nested,
+    quality_scores,
+    with_classes,
+)
 from collapse_guard.errors import AccumulationError, CellError, ManifestError, ProvenanceError
 from collapse_guard.integrations.hf_tags import arrow_rows, tag_one
 from collapse_guard.manifest import Manifest, load_manifest, lost_real_rows, write_manifest
 from collapse_guard.manifest.index import index_of
+from collapse_guard.monitor import Anchor, coverage_of, read_anchor, write_anchor
 from collapse_guard.plugins import nearest
 from collapse_guard.policy import Policy
 from collapse_guard.records import GENERATION, GENERATOR, PROVENANCE_COLUMNS, SCORE, SOURCE, Evidence, Origin
@@ -30,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from os import PathLike
 
+    from collapse_guard.cells import CellMap
     from collapse_guard.filters import Score
 
 MANIFEST_FILE = "manifest.cgm.json"
@@ -125,9 +136,10 @@ class GuardedDataset:
 
     def _check_cell_column(self, dataset: Dataset, what: str) -> None:
         coverage = self.policy.coverage
-        if coverage is not None and coverage.cells.column not in dataset.column_names:
-            hint = nearest(coverage.cells.column, dataset.column_names)
-            raise CellError(f"{what} has no column {coverage.cells.column!r} (coverage.cells); {hint}")
+        for column in () if coverage is None else coverage.columns or ():
+            if column not in dataset.column_names:
+                hint = nearest(column, dataset.column_names)
+                raise CellError(f"{what} has no column {column!r} (coverage.cells); {hint}")
 
     def _check_columns_fit(self, dataset: Dataset, source: str) -> None:
         """Raise ProvenanceError if a column has another type than in the rows that are held."""
@@ -165,17 +177,52 @@ class GuardedDataset:
     def _curate(self) -> Curated:
         if self._curated is None:
             real, pool = (self._narrow(parts) for parts in (self.real, self.synthetic))
-            self._curated = curate(real, pool, self.policy, name=self.name, parent=self.parent)
+            self._curated = curate(real, pool, self.policy, name=self.name, parent=self.parent, cells=self._cells())
         return self._curated
+
+    def anchor(self) -> Anchor:
+        """Return what a run is measured against, for ``CollapseGuard(reference=...)``: the policy's cells on real rows.
+
+        Cells are those of the parent generation, if it left them beside its manifest; else fitted on the real rows.
+        Raises PolicyError without coverage, CellError for rows that cannot be mapped.
+        """
+        coverage = coverage_of(self.policy)
+        before = self._anchor_before()
+        maps = () if before is None else tuple(each.cells for each in before.maps)
+        return Anchor.fit(self._narrow(self.real), coverage, maps=maps)
+
+    def _anchor_before(self) -> Anchor | None:
+        """Return what the parent generation left beside its manifest, for the cells of this policy."""
+        if self.parent is None or self.policy.coverage is None:
+            return None
+        return read_anchor(self.parent.path, self.policy.coverage)
+
+    def _cells(self) -> CellMap | None:
+        before = self._anchor_before()
+        return before.maps[0].cells if before is not None and before.maps else None
 
     def _narrow(self, parts: tuple[Dataset, ...]) -> pa.Table:
         """Return only the columns that decide, of all parts."""
-        column = self.policy.coverage.cells.column if self.policy.coverage is not None else None
-        names = [*PROVENANCE_COLUMNS, *([column] if column is not None else [])]
-        tables = [arrow_rows(part, [*names, *([SCORE] if SCORE in part.column_names else [])]) for part in parts]
+        columns = () if self.policy.coverage is None else self.policy.coverage.columns
+        names = [*PROVENANCE_COLUMNS, *(columns or ())]
+        tables = [
+            arrow_rows(
+                part, None if columns is None else [name for name in part.column_names if name in {*names, SCORE}]
+            )
+            for part in parts
+        ]
         if not tables:
             return pa.schema([(name, ARROW_TYPES[name]) for name in PROVENANCE_COLUMNS]).empty_table()
         return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+
+    def _needs_anchor(self) -> bool:
+        """Return whether the classes of the manifest alone do not give the cells of the policy."""
+        coverage = self.policy.coverage
+        if coverage is None or not coverage.cells:
+            return False
+        label = coverage.class_column
+        is_plain = label is not None and not is_nested(arrow_rows(self.real[0].select(range(1))), label)
+        return not is_plain or len(coverage.cells) > 1 or any(score.against == "real" for score in coverage.scores)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write rows and manifest to a new folder; the folder appears whole or not at all.
@@ -199,6 +246,8 @@ class GuardedDataset:
             if self.synthetic:
                 concatenate_datasets(list(self.synthetic)).save_to_disk(draft / "synthetic")
             write_manifest(manifest, draft / MANIFEST_FILE)
+            if self._needs_anchor():
+                write_anchor(draft / MANIFEST_FILE, self.anchor(), coverage_of(self.policy))
             draft.chmod(0o755)
             draft.rename(target)
         except BaseException:
@@ -230,8 +279,10 @@ class GuardedDataset:
         """Raise AccumulationError if real rows of the parent are not in the folder any more."""
         assert self.parent is not None
         is_same = self.parent.header.policy_digest == self.policy.digest  # else the classes may be of another column
-        column = self.policy.coverage.cells.column if is_same and self.policy.coverage is not None else None
-        index = index_of(self._narrow(self.real), class_column=column)
+        rows, column = self._narrow(self.real), None
+        if is_same:
+            rows, column = with_classes(rows, self.policy, self._cells())
+        index = index_of(rows, class_column=column)
         loss = lost_real_rows(self.parent, Manifest(self.parent.header, None, index))
         if loss.n_rows:
             raise AccumulationError(f"{folder}: {loss.describe()}; restore the folder")

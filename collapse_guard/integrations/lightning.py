@@ -16,19 +16,20 @@ import numpy as np
 from collapse_guard._optional import need
 from collapse_guard.errors import CollapseHalt, ContractError, InputError
 from collapse_guard.integrations.batch_tally import BatchTally
-from collapse_guard.integrations.trainer_state import is_dry, is_last_epoch, sampling, stop, summed
+from collapse_guard.integrations.trainer_state import gathered, is_dry, is_last_epoch, sampling, stop
 from collapse_guard.manifest import Manifest, load_manifest
 from collapse_guard.monitor import (
+    Anchor,
     Reference,
     Watch,
     begin_watch,
     check_contract,
-    count_sample,
     coverage_of,
     evidence_path,
     halt_in,
     halt_on,
     is_due,
+    read_sample,
     renewed,
     run_view,
     too_many_looks,
@@ -37,6 +38,8 @@ from collapse_guard.monitor import (
 from collapse_guard.policy import Policy
 from collapse_guard.records import Action, Decision
 from collapse_guard.report import as_json
+
+rank_zero_info = need("lightning_utilities.core.rank_zero", extra="lightning").rank_zero_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,8 +76,8 @@ class CollapseGuard(_Callback):
             policy's ``manifests.previous`` if left out.
         sampler: ``(pl_module, n) -> cells or rows``: n fresh rows of the model, as integer cells (-1: no class
             claims the row) or as a mapping of columns. Called in eval mode without gradients, seeded apart.
-        reference: what samples are measured against. If left out: ``coverage.reference``, or the real rows that the
-            chain of generations began with.
+        reference: what samples are measured against, an Anchor (a Reference for a single cell map). If left out: that
+            of ``coverage.reference``, or of the real rows that the chain of generations began with.
         mode: ``raise`` stops cleanly, then raises CollapseHalt from ``on_fit_end``; ``stop`` only stops;
             ``warn`` goes on.
         contract: False skips the data contract; the report says so.
@@ -92,7 +95,7 @@ class CollapseGuard(_Callback):
         manifest: Manifest | str | PathLike[str] | None = None,
         parent: Manifest | str | PathLike[str] | None = None,
         sampler: Sampler | None = None,
-        reference: Reference | None = None,
+        reference: Reference | Anchor | None = None,
         mode: Literal["raise", "stop", "warn"] = "raise",
         contract: bool = True,
         report: str | PathLike[str] | None = None,
@@ -106,31 +109,34 @@ class CollapseGuard(_Callback):
         self.manifest = _manifest(manifest, self.policy.manifests.current, folder)
         self.parent = _manifest(parent, self.policy.manifests.previous, folder)
         self.sampler = sampler
-        anchor = None if self.policy.coverage is None else self.policy.coverage.reference
-        self.anchor = _manifest(None, anchor, folder)
-        self._adopts_reference = reference is None and self.anchor is None
-        self.reference = reference or self._declared_reference()
+        declared = None if self.policy.coverage is None else self.policy.coverage.reference
+        self.real = _manifest(None, declared, folder)
+        self._adopts_reference = reference is None and self.real is None
+        given = Anchor((reference,)) if isinstance(reference, Reference) else reference
+        self.anchor = given or self._declared_anchor()
         self.mode = mode
         self.contract = contract
         self.report = None if report is None else Path(report)
         self.name = name
         self.allow_resume_after_halt = allow_resume_after_halt
         self.watch: Watch | None = None
-        self._batches = BatchTally(self.reference.cells if self.reference is not None else None)
+        self._batches = BatchTally(self.anchor.maps[0].cells if self.anchor is not None and self.anchor.maps else None)
         self._looked_at_step = -1
         self._halted_before: Decision | None = None
         self._recorded: dict[str, Any] | None = None
         self._folder: Path | None = None
         self._finished = False
 
-    def _declared_reference(self) -> Reference | None:
+    def _declared_anchor(self) -> Anchor | None:
         coverage = self.policy.coverage
         if self.sampler is None or coverage is None:
             return None
-        anchor = self.anchor or self.manifest
-        if anchor is None:
+        if not coverage.cells and all(score.against == "first_model" for score in coverage.scores):
+            return Anchor(())
+        manifest = self.real or self.manifest
+        if manifest is None:
             raise InputError("a sampler needs a reference; pass manifest= or reference=, or set coverage.reference")
-        return Reference.of_manifest(anchor, coverage)
+        return Anchor.of_manifest(manifest, coverage)
 
     # ------------------------------------------------------------------ life cycle
 
@@ -149,17 +155,19 @@ class CollapseGuard(_Callback):
             remedies = "pass manifest= to check the data, sampler= to watch the tail, or both"
             raise ContractError(f"nothing is guarded: {remedies}")
         if self.contract and self.manifest is not None:
-            check_contract(self.policy, self.manifest, self.parent, self.anchor)
+            check_contract(self.policy, self.manifest, self.parent, self.real)
         if self.sampler is None:
             return
         self._halted_before = halt_on(self.manifest)
         if self.watch is None:
             coverage_of(self.policy)
-            assert self.reference is not None
+            assert self.anchor is not None
             adopt = self._adopts_reference
-            self.watch = begin_watch(self.policy, self.reference, self.manifest, self.parent, adopt=adopt)
+            self.watch = begin_watch(self.policy, self.anchor, self.manifest, self.parent, adopt=adopt)
             if self.watch.note:
                 log.warning("collapse_guard: %s", self.watch.note)
+            for line in self.watch.sight():
+                rank_zero_info(f"collapse_guard: {line}")
         epochs = trainer.max_epochs
         warning = None if epochs is None or epochs < 1 else too_many_looks(self.watch, epochs)
         if warning is not None:
@@ -186,7 +194,7 @@ class CollapseGuard(_Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002 - hook signature
         """Count the provenance and the cells of a batch, without reading anything back from the device."""
         coverage = self.policy.coverage
-        self._batches.add(batch, None if coverage is None else coverage.cells.column)
+        self._batches.add(batch, None if coverage is None else coverage.class_column)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look, if the policy's interval says so or if this is the last epoch."""
@@ -226,14 +234,16 @@ class CollapseGuard(_Callback):
         assert self.watch is not None
         assert self.sampler is not None
         self._looked_at_step = trainer.global_step
-        n_rows = -(-coverage_of(self.policy).samples_per_look // trainer.world_size)
+        coverage = coverage_of(self.policy)
+        n_rows = -(-coverage.samples_per_look // trainer.world_size)
+        wanted = n_rows if coverage.looks == "fresh" else None
         with sampling(pl_module, seed=self._seed(trainer)):
-            counts = count_sample(self.sampler(pl_module, n_rows), self.watch.reference.cells, n_rows=n_rows)
-        counts = summed(trainer, counts)
-        self.watch = self.watch.look(counts, epoch=epoch)
+            sample = read_sample(self.sampler(pl_module, n_rows), self.watch.anchor, coverage, n_rows=wanted)
+        sample = gathered(trainer, sample)
+        self.watch = self.watch.look(*sample.counts, scores=sample.scores, epoch=epoch, advisory=sample.advisory)
         decision = self.watch.decision
         assert decision is not None
-        if self.watch.tail.n_looks == coverage_of(self.policy).planned_looks:
+        if self.watch.n_looks == coverage.planned_looks:
             log.warning("collapse_guard: the planned looks are used up; a drop that begins now is seen late")
         if decision.action is Action.CONTINUE:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,10 @@ from collapse_guard.stats import CellCounts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
     from pytorch_lightning import LightningModule, Trainer
+
+    from collapse_guard.monitor import Sample
 
 
 def is_dry(trainer: Trainer) -> bool:
@@ -49,15 +53,27 @@ def sampling(pl_module: LightningModule, *, seed: int) -> Iterator[None]:
             module.training = training
 
 
-def summed(trainer: Trainer, counts: CellCounts) -> CellCounts:
-    """Return the counts of all ranks: whole numbers, so that every rank decides on the same ones."""
+def gathered(trainer: Trainer, sample: Sample) -> Sample:
+    """Return the look of all ranks: sums of whole numbers and all scores, so that every rank decides on the same."""
     if trainer.world_size == 1:
-        return counts
+        return sample
+    counts = tuple(_summed(trainer, each) for each in sample.counts)
+    scores = tuple(_all_of(trainer, each) for each in sample.scores)
+    return replace(sample, counts=counts, scores=scores)
+
+
+def _summed(trainer: Trainer, counts: CellCounts) -> CellCounts:
     local = torch.tensor(
         [*counts.rows, counts.n_unclaimed_rows], dtype=torch.int64, device=trainer.strategy.root_device
     )
     total = trainer.strategy.reduce(local, reduce_op="sum").tolist()
     return CellCounts(tuple(total[:-1]), total[-1])
+
+
+def _all_of(trainer: Trainer, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the scores of all ranks, in the order of the ranks; every rank has as many."""
+    local = torch.as_tensor(scores, dtype=torch.float64, device=trainer.strategy.root_device)
+    return np.asarray(trainer.strategy.all_gather(local).reshape(-1).cpu().numpy(), dtype=np.float64)
 
 
 def stop(trainer: Trainer) -> None:

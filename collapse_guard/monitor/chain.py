@@ -6,16 +6,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from collapse_guard.monitor.record import evidence_path, halt_in, read_state
-from collapse_guard.monitor.watch import Reference, Watch, coverage_of
+from collapse_guard.monitor.watch import Watch, coverage_of
 
 if TYPE_CHECKING:
     from collapse_guard.manifest import Manifest
+    from collapse_guard.monitor.anchor import Anchor
     from collapse_guard.policy import Policy
     from collapse_guard.records import Decision
 
 
 def begin_watch(
-    policy: Policy, reference: Reference, manifest: Manifest | None, parent: Manifest | None, *, adopt: bool
+    policy: Policy, reference: Anchor, manifest: Manifest | None, parent: Manifest | None, *, adopt: bool
 ) -> Watch:
     """Return the watch of a run: it goes on from the state beside the parent's manifest, or starts anew and says so.
 
@@ -39,7 +40,7 @@ def begin_watch(
 
 def renewed(watch: Watch, note: str) -> Watch:
     """Return a watch like this one, without its evidence."""
-    return replace(Watch.start(watch.policy, watch.reference, generation=watch.generation), note=note)
+    return replace(watch.without_evidence(), note=note)
 
 
 def halt_on(manifest: Manifest | None) -> Decision | None:
@@ -61,9 +62,9 @@ def too_many_looks(watch: Watch, n_epochs: int) -> str | None:
     """Return a warning if a run of ``n_epochs`` takes more looks than the chain has left; None if it does not."""
     coverage = coverage_of(watch.policy)
     expected = max(n_epochs - max(coverage.warmup.epochs, 1), 0) // coverage.every.epochs + 1
-    if watch.tail.n_looks + expected <= coverage.planned_looks:
+    if watch.n_looks + expected <= coverage.planned_looks:
         return None
     return (
-        f"{coverage.planned_looks} looks are planned (coverage.planned_looks), {watch.tail.n_looks} were taken,"
+        f"{coverage.planned_looks} looks are planned (coverage.planned_looks), {watch.n_looks} were taken,"
         f" about {expected} will be; a drop that begins after the planned ones is seen late"
     )

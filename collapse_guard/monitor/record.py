@@ -90,7 +90,7 @@ def run_view(
         "unexpected_origins": unexpected_origins(origins, manifest),
         "note": "" if watch is None else watch.note,
         "reference": None if watch is None else _reference_view(watch),
-        "n_looks": 0 if watch is None else watch.tail.n_looks,
+        "n_looks": 0 if watch is None else watch.n_looks,
         "planned_looks": None if policy.coverage is None else policy.coverage.planned_looks,
         "looks": [] if watch is None else [asdict(look) for look in watch.looks],
         "decision": decision,
@@ -98,11 +98,15 @@ def run_view(
     }
 
 
-def _reference_view(watch: Watch) -> dict[str, Any]:
-    counts = watch.reference.counts
+def _reference_view(watch: Watch) -> dict[str, Any] | None:
+    """Return the first cell map on real rows; None if only scores are watched."""
+    if not watch.anchor.maps:
+        return None
+    names, counts = watch.reference.cells.names, watch.reference.counts
     return {
-        "digest": watch.reference.digest,
-        "cells": dict(zip(watch.reference.cells.names, counts.rows, strict=True)),
+        "digest": watch.anchor.digest,
+        "cells": dict(zip(names, counts.rows, strict=True)),
         "n_unclaimed_rows": counts.n_unclaimed_rows,
-        "tail": [watch.reference.cells.names[cell] for cell in watch.tail.tail],
+        "tail": [names[cell] for cell in watch.tail],
+        "others": [each.name for each in watch.anchor.maps[1:]],
     }

@@ -1,4 +1,4 @@
-"""The watch over a chain of generations: a value; every look returns a new one, and its state is plain.
+"""The watch over a chain of generations: a value; every look returns a new one.
 
 A child generation goes on from the state that its parent left beside the parent's manifest, because a slow
 collapse is only visible across generations.
@@ -7,79 +7,29 @@ collapse is only visible across generations.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
-import pyarrow as pa
+import numpy as np
 
-from collapse_guard.cells import CellMap, fit_cells
-from collapse_guard.decision import decide
-from collapse_guard.errors import CellError, InputError, PolicyError, Problem
-from collapse_guard.kernels import canonical_bytes, sha256_hex
-from collapse_guard.records import Action, Decision, Origin
-from collapse_guard.stats import CellCounts, ClassEvidence, TailEvidence
-from collapse_guard.stats.evalues import CLASS_BETS, EPSILONS, MASS_BETS
+from collapse_guard.decision import ScoreLine, decide, decide_fixed, reference_error
+from collapse_guard.errors import PolicyError, Problem, StatisticError
+from collapse_guard.monitor.anchor import Anchor, Reference
+from collapse_guard.monitor.fixed import FixedLooks
+from collapse_guard.monitor.look import MAX_CELLS_ADVISED, MAX_CELLS_SHOWN, FirstModel, Look
+from collapse_guard.monitor.panel import Panel
+from collapse_guard.monitor.sight import check_sight, sight_lines
+from collapse_guard.monitor.state import resumed_watch, watch_state
+from collapse_guard.records import Action, Decision
+from collapse_guard.stats import CellCounts, ScoreEvidence, mean_floor
+from collapse_guard.stats.advisory import advise_counts
 
 if TYPE_CHECKING:
-    from collapse_guard.manifest import Manifest
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike
+
     from collapse_guard.policy import Coverage, Policy
-
-STATE_SCHEMA: Final = 1
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Real rows per cell, and the map that made them: what a run is measured against."""
-
-    cells: CellMap
-    counts: CellCounts
-
-    @classmethod
-    def of_manifest(cls, manifest: Manifest, coverage: Coverage) -> Self:
-        """Return the reference of a manifest's real rows; raises CellError if they carry no class."""
-        rows = manifest.class_rows(Origin.REAL)
-        if not rows:
-            text = f"{manifest.name}: its real rows carry no class"
-            raise CellError(f"{text}; write the manifest under a policy with coverage.cells.column")
-        column = coverage.cells.column
-        cells = fit_cells(coverage.cells.kind, pa.table({column: sorted(rows)}), column=column)
-        unclaimed = manifest.n_origin_rows(Origin.REAL) - sum(rows.values())
-        return cls(cells, CellCounts.of([rows[name] for name in cells.names], n_unclaimed_rows=unclaimed))
-
-    def of_chain(self, state: dict[str, Any]) -> Reference:
-        """Return the reference that a chain of generations began with, if it has the cells of this one.
-
-        Real data accumulates: with the counts of every new generation as reference, evidence would never add up.
-        """
-        began = state.get("reference")
-        if not isinstance(began, dict) or began.get("cells_digest") != self.cells.digest:
-            return self
-        return Reference(self.cells, CellCounts.of(began["rows"], n_unclaimed_rows=began["n_unclaimed_rows"]))
-
-    @property
-    def digest(self) -> str:
-        """Digest over cell map and counts."""
-        record = {"cells": self.cells.digest, "rows": self.counts.rows, "unclaimed": self.counts.n_unclaimed_rows}
-        return sha256_hex([canonical_bytes(record)])
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Figures of one look; the table that people read."""
-
-    generation: int
-    epoch: int
-    n_rows: int
-    n_unclaimed_rows: int
-    tail_cells_alive: int
-    expected_tail_cells: float
-    tail_mass_ratio: float
-    log_e: float
-    log_e_mass: float
-    log_e_coverage: float
-    log_e_class: float
-    action: str
-    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -91,173 +41,232 @@ class Watch:
     >>> policy = Policy.coerce({"version": 1, "coverage": {}})
     >>> reference = Reference(LabelCells("label", ("a", "b", "c")), CellCounts.of([900, 60, 40]))
     >>> watch = Watch.start(policy, reference, generation=1)
-    >>> watch.look(CellCounts.of([990, 10, 0]), epoch=3).decision.action.value
+    >>> watch.look(CellCounts.of([1980, 20, 0]), epoch=3).decision.action.value
     'halt'
     """
 
     policy: Policy
-    reference: Reference
+    anchor: Anchor
     generation: int
-    tail: TailEvidence
-    classes: ClassEvidence
+    panels: tuple[Panel, ...]
+    scores: tuple[ScoreEvidence | None, ...]
+    fixed: FixedLooks | None = None
+    first_model: FirstModel | None = None
+    n_looks: int = 0
     looks: tuple[Look, ...] = ()
     decision: Decision | None = None
     note: str = ""
 
     @classmethod
-    def start(cls, policy: Policy, reference: Reference, *, generation: int) -> Self:
-        """Return a watch without evidence; raises PolicyError without coverage, StatisticError for a bad reference."""
-        coverage = coverage_of(policy)
-        counts, unclaimed = reference.counts.compute(), reference.counts.n_unclaimed_rows
-        tail = TailEvidence.start(
-            counts,
-            tail_mass=coverage.tail_mass,
-            max_mass_drop=coverage.max_mass_drop,
-            max_coverage_drop=coverage.max_coverage_drop,
-            planned_looks=coverage.planned_looks,
-            reference_unclaimed_rows=unclaimed,
-        )
-        classes = ClassEvidence.start(
-            counts,
-            max_class_drop=coverage.max_class_drop,
-            planned_looks=coverage.planned_looks,
-            reference_unclaimed_rows=unclaimed,
-        )
-        return cls(policy, reference, generation, tail, classes)
+    def start(cls, policy: Policy, reference: Reference | Anchor, *, generation: int) -> Self:
+        """Return a watch without evidence.
 
-    def look(self, counts: CellCounts, *, epoch: int) -> Self:
-        """Return the watch after one look of fresh, independent rows."""
-        unclaimed = counts.n_unclaimed_rows
-        tail = self.tail.update(counts.compute(), n_unclaimed_rows=unclaimed)
-        classes = self.classes.update(counts.compute(), n_unclaimed_rows=unclaimed)
-        found, per_class = tail.compute(), classes.compute()
-        decision = decide(coverage_of(self.policy), found, per_class, self.reference.cells.names)
-        look = Look(
-            generation=self.generation,
-            epoch=epoch,
-            n_rows=counts.n_rows,
-            n_unclaimed_rows=unclaimed,
-            tail_cells_alive=found.n_tail_cells_seen,
-            expected_tail_cells=found.expected_tail_coverage * found.n_tail_cells,
-            tail_mass_ratio=found.tail_mass_ratio,
-            log_e=decision.evidence["log_e"],
-            log_e_mass=found.log_e_mass,
-            log_e_coverage=found.log_e_coverage,
-            log_e_class=per_class.log_e,
-            action=decision.action.value,
-            counts=counts.rows,
+        Raises PolicyError without coverage, StatisticError for a reference that cannot be one, or that is so large
+        for the rows of a look that not even the extinction of its tail could be seen.
+        """
+        coverage = coverage_of(policy)
+        anchor = reference if isinstance(reference, Anchor) else Anchor((reference,))
+        if len(anchor.maps) != len(coverage.cells):
+            text = f"the reference has {len(anchor.maps)} cell maps, coverage.cells declares {len(coverage.cells)}"
+            raise StatisticError(f"{text}; give one reference for each")
+        if coverage.looks == "fixed_set":
+            return cls(policy, anchor, generation, (), (), FixedLooks.start(coverage, anchor.maps, generation))
+        panels: tuple[Panel, ...] = ()
+        if "real" in coverage.references:
+            error = sampled_error(coverage) if coverage.real_is == "sample" else 0.0
+            panels = tuple(
+                Panel.start(coverage, each, each.counts, against="real", error=error) for each in anchor.maps
+            )
+        check_sight(coverage, panels)
+        means = anchor.score_means or (None,) * len(coverage.scores)
+        scores = tuple(_score_start(coverage, number, mean) for number, mean in enumerate(means))
+        return cls(policy, anchor, generation, panels, scores)
+
+    @property
+    def reference(self) -> Reference:
+        """The first cell map on real rows."""
+        return self.anchor.maps[0]
+
+    @property
+    def tail(self) -> tuple[int, ...]:
+        """Cells of the tail of the first cell map, ascending; empty without one."""
+        if self.fixed is not None:
+            return self.fixed.tail
+        return self.panels[0].tail.tail if self.panels else ()
+
+    def look(
+        self,
+        *counts: CellCounts,
+        scores: Sequence[ArrayLike] = (),
+        epoch: int,
+        advisory: dict[str, float] | None = None,
+    ) -> Self:
+        """Return the watch after one look of fresh, independent rows (or, in that mode, at the fixed set).
+
+        Args:
+            counts: rows per cell, one for each cell map of the policy.
+            scores: scores of the rows, one array for each score of the policy.
+            epoch: whole epochs so far.
+            advisory: figures of the look that nothing is decided on.
+        """
+        coverage = coverage_of(self.policy)
+        self._check_look(counts, scores)
+        if self.fixed is not None:
+            fixed = self.fixed.look(counts)
+            decision = decide_fixed(coverage, fixed.results(), baseline=fixed.said)
+            looked = replace(self, fixed=fixed)
+        else:
+            panels = tuple(panel.look(counts[number]) for number, panel in self._numbered())
+            evidence = tuple(
+                None if part is None else part.update(values) for part, values in zip(self.scores, scores, strict=True)
+            )
+            looked = replace(self, panels=panels, scores=evidence, first_model=self._first_model(counts, scores))
+            n_planned = len(coverage.cells) * len(coverage.references) + len(coverage.scores)
+            results = [panel.result() for panel in panels]
+            decision = decide(coverage, results, _score_lines(coverage, evidence), n_planned=n_planned)
+        line = _line(looked, counts, decision, epoch, advisory or {})
+        return replace(looked, n_looks=self.n_looks + 1, looks=(*self.looks, line), decision=decision)
+
+    def next_generation(self) -> Self:
+        """Return the watch over the next generation, which also measures against the chain's first model."""
+        return self.at_generation(self.generation + 1)
+
+    def at_generation(self, generation: int) -> Self:
+        """Return the watch over a later (or the same) generation, with the evidence so far."""
+        coverage = coverage_of(self.policy)
+        if self.fixed is not None:
+            return replace(self, generation=generation, fixed=self.fixed.at_generation(generation))
+        first = self.first_model
+        if first is None or generation <= first.generation:
+            return replace(self, generation=generation)
+        panels = self.panels
+        if "first_model" in coverage.references and all(panel.against != "first_model" for panel in panels):
+            error = sampled_error(coverage)
+            added = [
+                Panel.start(coverage, each, rows, against="first_model", error=error)
+                for each, rows in zip(self.anchor.maps, first.counts, strict=True)
+            ]
+            panels = (*panels, *added)
+        scores = tuple(
+            part if part is not None else _score_start(coverage, number, first.score_means[number])
+            for number, part in enumerate(self.scores)
         )
-        return replace(self, tail=tail, classes=classes, looks=(*self.looks, look), decision=decision)
+        return replace(self, generation=generation, panels=panels, scores=scores)
 
     @property
     def halted(self) -> bool:
         """Whether the last decision was to halt."""
         return self.decision is not None and self.decision.action is Action.HALT
 
+    def without_evidence(self) -> Self:
+        """Return the watch as it was started, at its generation."""
+        return type(self).start(self.policy, self.anchor, generation=self.generation)
+
     def state(self) -> dict[str, Any]:
         """Return plain values: what a checkpoint and a child generation need."""
-        return {
-            "schema": STATE_SCHEMA,
-            "policy_digest": self.policy.digest,
-            "reference_digest": self.reference.digest,
-            "reference": {
-                "cells_digest": self.reference.cells.digest,
-                "rows": self.reference.counts.rows,
-                "n_unclaimed_rows": self.reference.counts.n_unclaimed_rows,
-            },
-            "generation": self.generation,
-            "tail": {
-                "n_looks": self.tail.n_looks,
-                "log_mass": self.tail.log_mass,
-                "log_coverage": self.tail.log_coverage,
-            },
-            "classes": {"n_looks": self.classes.n_looks, "log_classes": self.classes.log_classes},
-            "last": [self.tail.last_n_rows, self.tail.last_tail_rows, self.tail.last_tail_cells],
-            "looks": [asdict(look) for look in self.looks],
-            "decision": None if self.decision is None else self.decision.as_dict(),
-        }
+        return watch_state(self)
 
-    def resumed(self, state: dict[str, Any]) -> Self:
-        """Return this watch with the evidence of ``state``; starts anew, and says so in ``note``, if it does not fit.
+    def resumed(self, state: Mapping[str, Any]) -> Self:
+        """Return this watch with the evidence of ``state``; see :func:`~collapse_guard.monitor.state.resumed_watch`."""
+        return resumed_watch(self, state)
 
-        Raises InputError for a state that is not one.
-        """
-        try:
-            resumed = self._with(state)
-        except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
-            reason = f"{type(error).__name__} {error}"
-            raise InputError(f"not a state of the guard: {reason}; delete it to start anew") from None
-        for what, recorded, own in (
-            ("policy", state["policy_digest"], self.policy.digest),
-            ("reference", state["reference_digest"], self.reference.digest),
-        ):
-            if recorded != own:
-                return replace(self, note=f"evidence starts anew: the {what} is not the one of the earlier state")
-        _check_folds(resumed)
-        return resumed
+    def sight(self) -> list[str]:
+        """Return what this watch can see at all, a line per cell map and reference."""
+        coverage = coverage_of(self.policy)
+        return sight_lines(coverage, self.panels, n_left=coverage.planned_looks - self.n_looks)
 
-    def _with(self, state: dict[str, Any]) -> Self:
-        if state["schema"] != STATE_SCHEMA:
-            raise ValueError(f"schema {state['schema']!r}, this version reads {STATE_SCHEMA}")
-        tail, classes, last = state["tail"], state["classes"], state["last"]
-        if not {"policy_digest", "reference_digest"} <= state.keys():
-            raise ValueError("no digests of policy and reference")
-        looks = tuple(Look(**{**look, "counts": tuple(look["counts"])}) for look in state["looks"])
-        return replace(
-            self,
-            tail=replace(
-                self.tail,
-                n_looks=int(tail["n_looks"]),
-                log_mass=_floats(tail["log_mass"]),
-                log_coverage=_floats(tail["log_coverage"]),
-                last_n_rows=int(last[0]),
-                last_tail_rows=int(last[1]),
-                last_tail_cells=int(last[2]),
-            ),
-            classes=replace(
-                self.classes,
-                n_looks=int(classes["n_looks"]),
-                log_classes=_floats(classes["log_classes"]),
-            ),
-            looks=looks,
-            decision=None if state["decision"] is None else Decision.from_dict(state["decision"]),
-            note=f"evidence goes on from {len(looks)} earlier looks",
-        )
+    def _numbered(self) -> list[tuple[int, Panel]]:
+        """Return each panel with the number of its cell map."""
+        n_maps = max(len(self.anchor.maps), 1)
+        return [(number % n_maps, panel) for number, panel in enumerate(self.panels)]
+
+    def _check_look(self, counts: Sequence[CellCounts], scores: Sequence[ArrayLike]) -> None:
+        n_scores = 0 if self.fixed is not None else len(self.scores)
+        if len(counts) != len(self.anchor.maps) or len(scores) != n_scores:
+            raise StatisticError(
+                f"a look has counts for each of {len(self.anchor.maps)} cell maps and values for each of {n_scores}"
+                f" scores, got {len(counts)} and {len(scores)}"
+            )
+
+    def _first_model(self, counts: Sequence[CellCounts], scores: Sequence[ArrayLike]) -> FirstModel | None:
+        """Return the first model's rows: those of the latest look while it is trained, then always the same."""
+        if self.first_model is not None and self.first_model.generation < self.generation:
+            return self.first_model
+        coverage = coverage_of(self.policy)
+        error = sampled_error(coverage)
+        means = [
+            mean_floor(values, error=error) if declared.against == "first_model" else None
+            for declared, values in zip(coverage.scores, scores, strict=True)
+        ]
+        return FirstModel(self.generation, tuple(counts), tuple(means))
 
 
-def _check_folds(watch: Watch) -> None:
-    """Raise InputError unless the next look can be folded into this evidence."""
-    tail, classes = watch.tail, watch.classes
-    n_looks = tail.n_looks
-    sizes = (len(tail.log_mass), len(tail.log_coverage), len(classes.log_classes))
-    n_guarded = sum(rows > 0 for rows in tail.reference_counts)
-    full = (MASS_BETS.size, EPSILONS.size, n_guarded * CLASS_BETS.size)
-    is_whole = sizes == (full if n_looks else (0, 0, 0))
-    if n_looks < 0 or classes.n_looks != n_looks or not is_whole or (n_looks and tail.last_n_rows < 1):
-        raise InputError("not a state of the guard: its parts do not fit together; delete it to start anew")
+def _score_lines(coverage: Coverage, scores: Sequence[ScoreEvidence | None]) -> list[ScoreLine]:
+    return [
+        ScoreLine(each.title, each.against, part.compute())
+        for each, part in zip(coverage.scores, scores, strict=True)
+        if part is not None
+    ]
 
 
-def _floats(values: Any) -> tuple[float, ...]:
-    floats = tuple(float(value) for value in values)
-    if not all(math.isfinite(value) for value in floats):
-        raise ValueError("evidence must be finite")
-    return floats
+def _line(watch: Watch, counts: Sequence[CellCounts], decision: Decision, epoch: int, more: dict[str, float]) -> Look:
+    """Return the line of a look in the report; ``watch`` has folded it already."""
+    first = counts[0] if counts else None
+    tail = watch.panels[0].result().tail if watch.panels else None
+    mass = math.nan if tail is None else tail.tail_mass_ratio
+    is_shown = first is not None and len(first.rows) <= MAX_CELLS_SHOWN
+    found = decision.evidence
+    return Look(
+        generation=watch.generation,
+        epoch=epoch,
+        n_rows=0 if first is None else first.n_rows,
+        n_unclaimed_rows=0 if first is None else first.n_unclaimed_rows,
+        tail_cells_alive=_alive(first, watch.tail),
+        expected_tail_cells=math.nan if tail is None else tail.expected_tail_coverage * tail.n_tail_cells,
+        tail_mass_ratio=found.get("tail_mass_ratio", mass),
+        log_e=found.get("log_e", found.get("log_excess", -math.inf)),
+        parts=dict(found.get("parts", {})),
+        advisory={} if first is None else _advice(first, watch.reference.counts) | more,
+        action=decision.action.value,
+        counts=first.rows if first is not None and is_shown else (),
+    )
+
+
+def _advice(counts: CellCounts, real: CellCounts) -> dict[str, float]:
+    """Return advisory figures of counts; none where there is nothing to count, or too much to be quick."""
+    if not any(counts.rows) or len(counts.rows) > MAX_CELLS_ADVISED:
+        return {}
+    return advise_counts(counts.compute(), real.compute())
+
+
+def _alive(counts: CellCounts | None, tail: tuple[int, ...]) -> int:
+    return 0 if counts is None else int((counts.compute()[list(tail)] > 0).sum())
+
+
+def sampled_error(coverage: Coverage) -> float:
+    """Return what one sampled reference may spend of the false-halt rate: an equal part each."""
+    n_maps = len(coverage.cells)
+    n_sampled = n_maps * ("first_model" in coverage.references) + n_maps * (coverage.real_is == "sample")
+    n_sampled += len(coverage.scores)
+    return reference_error(coverage) * coverage.false_halt_rate / max(n_sampled, 1)
+
+
+def _score_start(coverage: Coverage, number: int, mean: float | None) -> ScoreEvidence | None:
+    """Return evidence on a score whose healthy mean is known; None while it is not.
+
+    A mean of 0 cannot fall, and one of 1 is a bound that any row may miss.
+    """
+    if mean is None:
+        return None
+    inside = float(np.clip(mean, 1e-9, 1 - 1e-9))
+    drop = coverage.scores[number].max_drop
+    return ScoreEvidence.start(inside, max_drop=drop, planned_looks=coverage.planned_looks)
 
 
 def coverage_of(policy: Policy) -> Coverage:
     """Return the coverage section; raises PolicyError if there is none."""
     if policy.coverage is None:
         text = "a run is watched by the coverage section, and the policy has none"
-        raise PolicyError(
-            [
-                Problem(
-                    "CG001",
-                    f"policy {policy.name!r}",
-                    None,
-                    "coverage",
-                    text,
-                    "add 'coverage: {cells: {column: label}}'",
-                )
-            ]
-        )
+        remedy = "add 'coverage: {cells: {column: label}}'"
+        raise PolicyError([Problem("CG001", f"policy {policy.name!r}", None, "coverage", text, remedy)])
     return policy.coverage

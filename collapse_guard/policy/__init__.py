@@ -1,6 +1,7 @@
 """YAML -> checked, frozen, hashed policy."""
 
+from collapse_guard.policy.cells import Score
 from collapse_guard.policy.load import load_policy, policy_from_mapping
 from collapse_guard.policy.schema import Coverage, Policy, policy_json_schema
 
-__all__ = ["Coverage", "Policy", "load_policy", "policy_from_mapping", "policy_json_schema"]
+__all__ = ["Coverage", "Policy", "Score", "load_policy", "policy_from_mapping", "policy_json_schema"]

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from collapse_guard.errors import PolicyError, Problem
 from collapse_guard.plugins import nearest
+from collapse_guard.policy.cells import code_keys, one_as_many
 from collapse_guard.policy.contradictions import contradictions
 from collapse_guard.policy.schema import Policy
 from collapse_guard.policy.yaml_tree import MAX_POLICY_BYTES, Tree, dotted, read_tree, tree_of
@@ -25,13 +26,24 @@ _HERE = Path(__file__).parent
 _MAX_SHOWN = 60
 
 
-def load_policy(path: str | PathLike[str]) -> Policy:
+def load_policy(path: str | PathLike[str], *, allow_code: bool = False) -> Policy:
     """Return the checked policy of a YAML file.
+
+    Args:
+        path: the file.
+        allow_code: whether cells may name a function (``module:function``) that is then imported and run.
 
     Raises PolicyError whose ``problems`` has one entry per fault: code (CG001 unusable, CG002 contradiction),
     file, line, key, message, and what to type.
     """
-    return _checked(_merged(Path(path), seen=()))
+    tree = _merged(Path(path), seen=())
+    policy = _checked(tree)
+    named = [] if allow_code or policy.coverage is None else code_keys(policy.coverage.cells)
+    keys = [_written(tree, ("coverage", "cells", number, key)) for number, key in named]
+    text, remedy = "names code, and what a file names is not run by default", "load_policy(path, allow_code=True)"
+    if keys:
+        raise PolicyError([Problem("CG001", *_place(tree, key), dotted(key), text, remedy) for key in keys])
+    return policy
 
 
 def policy_from_mapping(values: Mapping[str, Any]) -> Policy:
@@ -132,7 +144,7 @@ def _overlay(base: Any, top: Any) -> Any:
 def _checked(tree: Tree) -> Policy:
     values = {key: value for key, value in tree.values.items() if key != "extends"}
     try:
-        policy = Policy.model_validate_json(json.dumps(values, default=_as_text))
+        policy = Policy.model_validate_json(json.dumps(one_as_many(values), default=_as_text))
     except ValidationError as error:
         known = {problem.key for problem in tree.problems}
         found = [_problem(tree, dict(fault)) for fault in error.errors(include_url=False)]
@@ -158,15 +170,33 @@ def _place(tree: Tree, path: tuple[str | int, ...]) -> tuple[str, int | None]:
     return tree.file, None
 
 
+def _written(tree: Tree, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Return ``path`` as it stands in the file: one cell declaration has no number, and a kind is no key of its own."""
+    node: Any = tree.values
+    kept: list[str | int] = []
+    for number, part in enumerate(path):
+        is_there = part in node if isinstance(node, dict) else isinstance(node, list) and isinstance(part, int)
+        if not is_there and isinstance(node, dict) and (isinstance(part, int) or number + 1 < len(path)):
+            continue
+        kept.append(part)
+        node = node[part] if is_there else None
+    return tuple(kept)
+
+
 def _problem(tree: Tree, fault: dict[str, Any]) -> Problem:
-    path = tuple(fault["loc"])
+    path = _written(tree, tuple(fault["loc"]))
     if fault["type"] != "extra_forbidden" and path[-1:] == ("[key]",):  # a fault of a key, not of its value
         path = path[:-1]
     file, line = _place(tree, path)
     if fault["type"] == "extra_forbidden":
-        return Problem("CG001", file, line, dotted(path), "unknown key", nearest(str(path[-1]), _siblings(path[:-1])))
+        known = _siblings(tuple(fault["loc"])[:-1])
+        return Problem("CG001", file, line, dotted(path), "unknown key", nearest(str(path[-1]), known))
     if fault["type"] == "missing":
         return Problem("CG001", file, line, dotted(path), "missing key", "add it")
+    if fault["type"] == "union_tag_invalid":
+        known = [tag.strip().strip("'") for tag in fault["ctx"]["expected_tags"].split(",")]
+        tag = fault["ctx"]["tag"]
+        return Problem("CG001", file, line, dotted(path), f"no kind is called {_shown(tag)}", nearest(tag, known))
     message = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     remedy = ""
     if isinstance(fault["input"], str) and re.fullmatch(r"[-+]?[0-9.]+[eE][-+]?[0-9]+", fault["input"]):
@@ -182,11 +212,20 @@ def _shown(value: Any) -> str:
 def _siblings(path: tuple[str | int, ...]) -> list[str]:
     """Return the keys that are allowed in the section at ``path``."""
     section: type[BaseModel] = Policy
+    choices: list[type[BaseModel]] = []
     for part in path:
         field = section.model_fields.get(str(part))
         if field is not None:
-            section = next((kind for kind in _models(field.annotation)), section)
+            choices = _models(field.annotation)
+            section = choices[0] if choices else section
+        else:  # the number of an item, or the kind that says which of the choices it is
+            section = next((kind for kind in choices if _kind_of(kind) == part), section)
     return list(section.model_fields)
+
+
+def _kind_of(section: type[BaseModel]) -> object:
+    field = section.model_fields.get("kind")
+    return None if field is None else next(iter(getattr(field.annotation, "__args__", ())), None)
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

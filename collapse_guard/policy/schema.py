@@ -11,25 +11,17 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from collapse_guard.errors import InputError
 from collapse_guard.kernels import canonical_bytes, sha256_hex
+from collapse_guard.policy.cells import CellsList, Labels, Score
+from collapse_guard.policy.section import Drop, OpenShare, Rows, Section, Share
 
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-OpenShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
-Drop = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
-Rows = Annotated[int, Field(ge=0)]
 RuleCode = Annotated[str, Field(pattern=r"^CG\d{3}$")]
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 _LATER: dict[str, Any] = {"x-enforced": False}
-
-
-class Section(BaseModel):
-    """Base of every section: unknown keys and other types are errors, values are frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
 
 
 class Manifests(Section):
@@ -126,13 +118,6 @@ class Filters(Section):
     tail: FilterTail | None = Field(None, json_schema_extra=_LATER)
 
 
-class Cells(Section):
-    """How a row becomes a cell."""
-
-    kind: Literal["labels"] = "labels"
-    column: str = "label"
-
-
 class Interval(Section):
     """A stretch of training."""
 
@@ -148,16 +133,44 @@ class Every(Section):
 class Coverage(Section):
     """What must stay alive, and how sure the guard must be before it halts."""
 
-    cells: Cells = Cells()
+    cells: CellsList = Field((Labels(),), description="one cell map, or a list of them, each with its own evidence")
+    scores: tuple[Score, ...] = Field((), description="per-row scores whose mean must not fall")
+    references: tuple[Literal["real", "first_model"], ...] = Field(
+        ("real", "first_model"),
+        min_length=1,
+        description="real: how far from the truth; first_model: still falling since the chain's first model",
+    )
+    real_is: Literal["target", "sample"] = Field(
+        "target", description="target: the real rows themselves; sample: they stand for a population"
+    )
+    reference_error: OpenShare = Field(
+        0.10, description="part of false_halt_rate that is spent on references being samples (Clopper-Pearson)"
+    )
+    min_alone_rows: Rows = Field(
+        100, description="rows that a class of a sampled reference needs to be guarded alone; the rest is pooled"
+    )
+    max_alone: int = Field(512, ge=1, description="classes guarded alone at most, which bounds the evidence to 64 KiB")
     tail_mass: OpenShare = Field(0.10, description="the tail: rarest cells that together hold at most this share")
     max_mass_drop: Drop = Field(0.10, description="tolerated drop of the tail's mass before it counts as shrinking")
     max_coverage_drop: Drop = Field(0.50, description="tolerated drop of each tail cell in the coverage test")
     max_class_drop: Drop = Field(0.50, description="tolerated drop of each class alone")
+    max_unclaimed_rise: Drop | None = Field(
+        0.25, description="tolerated rise of the share of rows that no cell claims; null for no such test"
+    )
+    looks: Literal["fresh", "fixed_set"] = Field(
+        "fresh", description="fresh: new rows at every look; fixed_set: predictions on one validation set"
+    )
+    baseline: Literal["real", "parent", "peak"] = Field(
+        "real", description="of looks at a fixed set: the real rows, the parent's last look, or the run's own peak"
+    )
     false_halt_rate: OpenShare = Field(0.01, description="P(ever halting a healthy run)")
     planned_looks: int = Field(50, ge=1, description="looks over the whole chain of generations")
     warmup: Interval = Field(Interval(epochs=1), description="no look before; an untrained model has no tail yet")
     every: Every = Every(epochs=1)
     samples_per_look: int = Field(2000, ge=1, description="generated rows per look")
+    advisory_tokens: int = Field(
+        20_000, ge=100, description="words of a look that advisory text statistics read; never halting"
+    )
     on_violation: Literal["halt", "warn"] = "halt"
     reference: str | None = Field(
         None,
@@ -166,6 +179,21 @@ class Coverage(Section):
     by: tuple[str, ...] = Field(("class",), json_schema_extra=_LATER)
     min_class_rows: Rows = Field(1, description="reference rows that make a class count for CG501")
     max_classes_lost: Rows = Field(0, description="classes that may be missing from the training set (CG501)")
+
+    @property
+    def class_column(self) -> str | None:
+        """Column of the class in manifests: that of the first cell map, if it takes labels."""
+        first = self.cells[0] if self.cells else None
+        return first.column if isinstance(first, Labels) else None
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Columns that the cell maps and scores read, each once; None if a function may read them all."""
+        inputs = [cells.inputs() for cells in self.cells]
+        if None in inputs:
+            return None
+        named = [name for columns in inputs if columns is not None for name in columns]
+        return tuple(dict.fromkeys([*named, *(score.column for score in self.scores if score.against == "real")]))
 
 
 class Waiver(Section):

@@ -13,8 +13,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from collapse_guard.stats.counts import Counts
-
 MASS_BETS: Final = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.3, 0.1])
 CLASS_BETS: Final = np.array([0.01, 0.1, 0.25, 0.5, 0.75])
 EPSILONS: Final = np.array([0.01, 0.03, 0.1, 0.3])
@@ -34,7 +32,7 @@ def log_mean_exp(values: NDArray[np.float64], axis: int | None = None) -> NDArra
 
 
 def log_likelihood_ratios(
-    counts: NDArray[np.int64], n_rows: int, bound: NDArray[np.float64], bets: NDArray[np.float64]
+    counts: NDArray[np.int64] | NDArray[np.float64], n_rows: int, bound: NDArray[np.float64], bets: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return log L of science's one-sided Bernoulli test, shape (cells, bets).
 
@@ -89,9 +87,3 @@ def tail_cells(reference_counts: NDArray[np.int64], tail_mass: float) -> NDArray
     cumulated = np.cumsum(reference_counts[order])
     limit = tail_mass * float(reference_counts.sum())
     return np.sort(order[cumulated <= limit * (1 + 1e-12)])
-
-
-def cell_shares(counts: Counts, n_unclaimed_rows: int) -> NDArray[np.float64]:
-    """Return each cell's share of all rows, claimed or not, shape (cells,)."""
-    rows = np.asarray(counts, dtype=np.float64)
-    return np.asarray(rows / (rows.sum() + n_unclaimed_rows))

@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
 from collapse_guard.errors import StatisticError
+from collapse_guard.stats.checks import check_looks, check_share
 from collapse_guard.stats.counts import as_counts, as_rows
 from collapse_guard.stats.evalues import (
     CLASS_BETS,
+    EPSILONS,
     MASS_BETS,
-    cell_shares,
     coverage_log_ratios,
     log_likelihood_ratios,
     log_mean_exp,
     shiryaev_roberts,
     tail_cells,
 )
+from collapse_guard.stats.reference import Groups, ReferenceRows, grouped
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -44,56 +45,39 @@ class TailResult(NamedTuple):
     n_tail_cells_seen: int
 
 
-class _Plan(NamedTuple):
-    """Arrays that follow from the reference alone."""
+class TailPlan(NamedTuple):
+    """What follows from the reference alone: the tail, its mass and the least mass that is healthy, its groups."""
 
     tail: NDArray[np.int64]
     shares: NDArray[np.float64]
     mass: float
     mass_bound: NDArray[np.float64]
-    class_bounds: NDArray[np.float64]
+    groups: Groups
 
 
 @lru_cache(maxsize=32)
-def _plan(reference: tuple[int, ...], n_unclaimed: int, tail_mass: float, mass_drop: float, cover_drop: float) -> _Plan:
-    counts = np.asarray(reference, dtype=np.int64)
+def _plan(
+    reference: ReferenceRows, tail_mass: float, max_mass_drop: float, max_coverage_drop: float, given: tuple[int, ...]
+) -> TailPlan:
+    counts = reference.counts()
+    tail = np.array(given, dtype=np.int64) if given else rarest_cells(counts, tail_mass)
+    sure = reference.floors(np.array([counts[tail].sum()]), error=reference.error / 2)
+    bound = (1 - max_mass_drop * reference.visible_of(tail)) * sure
+    groups = grouped(reference, tail, max_drop=max_coverage_drop, error=reference.error / 2)
+    shares = counts[tail] / reference.n_rows
+    return TailPlan(tail, shares, float(shares.sum()), bound, groups)
+
+
+def rarest_cells(counts: NDArray[np.int64], tail_mass: float) -> NDArray[np.int64]:
+    """Return the cells of the tail, ascending; raises StatisticError, with the remedy, if there are none."""
     tail = tail_cells(counts, tail_mass)
     if tail.size == 0:
-        rarest = int(counts[counts > 0].min())
-        share = rarest / int(counts.sum())
+        share = int(counts[counts > 0].min()) / int(counts.sum())
         raise StatisticError(
             f"the tail is empty: the rarest cell holds {share:.2%} of the reference, tail_mass is {tail_mass:.2%};"
             f" set tail_mass to at least {math.ceil(share * 10_000) / 10_000:.4f}"
         )
-    shares = cell_shares(reference, n_unclaimed)[tail]
-    mass = float(shares.sum())
-    return _Plan(tail, shares, mass, np.array([(1 - mass_drop) * mass]), (1 - cover_drop) * shares)
-
-
-def check_share(value: object, *, name: str, low_open: bool = True) -> float:
-    """Return ``value`` if it lies in (0, 1), or [0, 1) with ``low_open=False``; raises StatisticError."""
-    if not isinstance(value, Real) or not (0 < float(value) < 1 or (float(value) == 0 and not low_open)):
-        bracket = "(" if low_open else "["
-        raise StatisticError(f"{name} must lie in {bracket}0, 1), got {value!r}")
-    return float(value)
-
-
-def check_reference(reference_counts: ArrayLike) -> tuple[int, ...]:
-    """Return the reference as a tuple; raises StatisticError unless two cells or more have rows."""
-    counts = as_counts(reference_counts, name="reference_counts")
-    n_alive = int((counts > 0).sum())
-    if n_alive == 0:
-        raise StatisticError("reference_counts are all zero; a reference needs real rows")
-    if n_alive == 1:
-        raise StatisticError("reference_counts hold one class only; a tail needs two or more, declare finer cells")
-    return tuple(counts.tolist())
-
-
-def check_looks(planned_looks: int) -> int:
-    """Return ``planned_looks``; raises StatisticError unless it is a whole number, 1 or more."""
-    if as_rows(planned_looks, name="planned_looks") == 0:
-        raise StatisticError("planned_looks must be 1 or more, got 0")
-    return int(planned_looks)
+    return tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +88,8 @@ class TailEvidence:
     least ``1 - max_coverage_drop`` of its own. Two tests, each a Shiryaev-Roberts statistic with
     spending ``1/planned_looks``: a one-sided Bernoulli bet on pooled mass (sees bias), and a product over tail cells
     (sees drift). Their average is an e-process: P(ever reaching 1/a on a healthy run) <= a. A look must be
-    fresh, independent rows (documents, images; not tokens). A reference is taken as exact.
+    fresh, independent rows (documents, images; not tokens). A reference that is a sample is trusted down to its
+    bounds only (:class:`~collapse_guard.stats.ReferenceRows`), and cells with few rows are pooled.
 
     Looks are ordered, so evidence is not merged between ranks; merge
     :class:`~collapse_guard.stats.CellCounts` and update with the sum.
@@ -116,12 +101,12 @@ class TailEvidence:
     True
     """
 
-    reference_counts: tuple[int, ...]
+    reference: ReferenceRows
     tail_mass: float
     max_mass_drop: float
     max_coverage_drop: float
     planned_looks: int
-    reference_unclaimed_rows: int = 0
+    given_tail: tuple[int, ...] = ()
     n_looks: int = 0
     log_mass: tuple[float, ...] = ()
     log_coverage: tuple[float, ...] = ()
@@ -132,50 +117,45 @@ class TailEvidence:
     @classmethod
     def start(
         cls,
-        reference_counts: ArrayLike,
+        reference: ArrayLike | ReferenceRows,
         *,
         tail_mass: float,
         max_mass_drop: float,
         max_coverage_drop: float,
         planned_looks: int,
-        reference_unclaimed_rows: int = 0,
+        tail: tuple[int, ...] = (),
     ) -> Self:
         """Return evidence before any look.
 
         Args:
-            reference_counts: real rows per cell, integers of shape (n_cells,).
+            reference: rows per cell, integers of shape (n_cells,), or a ReferenceRows that says more about them.
             tail_mass: the tail is the rarest cells that hold at most this share, in (0, 1).
             max_mass_drop: tolerated relative drop of the tail's mass, in [0, 1).
             max_coverage_drop: tolerated relative drop of each tail cell's share, in [0, 1).
             planned_looks: looks over which the error level is spent, 1 or more.
-            reference_unclaimed_rows: real rows that no cell claims.
+            tail: cells of the tail, ascending, if they are not to be those that ``tail_mass`` gives.
 
         Raises StatisticError for counts or parameters out of range and for an empty tail.
         """
         evidence = cls(
-            check_reference(reference_counts),
+            ReferenceRows.of(reference),
             check_share(tail_mass, name="tail_mass"),
             check_share(max_mass_drop, name="max_mass_drop", low_open=False),
             check_share(max_coverage_drop, name="max_coverage_drop", low_open=False),
             check_looks(planned_looks),
-            as_rows(reference_unclaimed_rows, name="reference_unclaimed_rows"),
+            tail,
         )
-        evidence._planned()
+        evidence.plan()
         return evidence
 
-    def _planned(self) -> _Plan:
-        return _plan(
-            self.reference_counts,
-            self.reference_unclaimed_rows,
-            self.tail_mass,
-            self.max_mass_drop,
-            self.max_coverage_drop,
-        )
+    def plan(self) -> TailPlan:
+        """Return what follows from the reference alone."""
+        return _plan(self.reference, self.tail_mass, self.max_mass_drop, self.max_coverage_drop, self.given_tail)
 
     @property
     def tail(self) -> tuple[int, ...]:
         """Cells of the tail, ascending."""
-        return tuple(self._planned().tail.tolist())
+        return tuple(self.plan().tail.tolist())
 
     def update(self, counts: ArrayLike, *, n_unclaimed_rows: int = 0) -> Self:
         """Return the evidence after one look.
@@ -184,15 +164,17 @@ class TailEvidence:
             counts: rows per cell of this look, integers of shape (n_cells,).
             n_unclaimed_rows: rows of this look that no cell claims; they count for no cell, but as rows.
         """
-        plan = self._planned()
-        array = as_counts(counts, name="counts", n_cells=len(self.reference_counts))
+        plan = self.plan()
+        array = as_counts(counts, name="counts", n_cells=len(self.reference.rows))
         n_rows = int(array.sum()) + as_rows(n_unclaimed_rows, name="n_unclaimed_rows")
         if n_rows == 0:
             raise StatisticError("counts are all zero: a look needs rows")
         in_tail = array[plan.tail]
         tail_rows = np.array([in_tail.sum()])
         mass = log_likelihood_ratios(tail_rows, n_rows, plan.mass_bound, MASS_BETS)[0]
-        per_class = log_mean_exp(log_likelihood_ratios(in_tail, n_rows, plan.class_bounds, CLASS_BETS), axis=1)
+        groups = plan.groups
+        ratios = log_likelihood_ratios(groups.rows_of(array), n_rows, groups.bounds, CLASS_BETS)
+        per_class = log_mean_exp(ratios, axis=1)
         return replace(
             self,
             n_looks=self.n_looks + 1,
@@ -208,9 +190,13 @@ class TailEvidence:
         after = shiryaev_roberts(before, log_ratio, look=self.n_looks + 1, planned_looks=self.planned_looks)
         return tuple(after.tolist())
 
+    def sizes(self) -> dict[str, int]:
+        """Return the length of each tuple of evidence after a look."""
+        return {"log_mass": MASS_BETS.size, "log_coverage": EPSILONS.size}
+
     def compute(self) -> TailResult:
         """Return the evidence so far; before the first look ``log_e`` is -inf and the ratios are nan."""
-        plan = self._planned()
+        plan = self.plan()
         if self.n_looks == 0:
             return TailResult(-np.inf, -np.inf, -np.inf, np.nan, np.nan, np.nan, 0, plan.tail.size, 0)
         log_mass = float(log_mean_exp(np.array(self.log_mass)))
@@ -219,7 +205,7 @@ class TailEvidence:
             log_e=float(np.logaddexp(log_mass, log_coverage) - np.log(2)),
             log_e_mass=log_mass,
             log_e_coverage=log_coverage,
-            tail_mass_ratio=self.last_tail_rows / self.last_n_rows / plan.mass,
+            tail_mass_ratio=self.last_tail_rows / self.last_n_rows / plan.mass if plan.mass else np.nan,
             tail_coverage=self.last_tail_cells / plan.tail.size,
             expected_tail_coverage=float(-np.expm1(self.last_n_rows * np.log1p(-plan.shares)).mean()),
             n_looks=self.n_looks,

@@ -18,7 +18,7 @@ from collapse_guard.integrations.hf_datasets import MANIFEST_FILE, GuardedDatase
 from collapse_guard.integrations.hf_tags import arrow_rows, tag
 from collapse_guard.integrations.lightning import CollapseGuard
 from collapse_guard.manifest import Manifest, ParentLink, build_manifest, load_manifest, write_manifest
-from collapse_guard.monitor import Reference, evidence_path
+from collapse_guard.monitor import Anchor, Reference, evidence_path
 from collapse_guard.policy import Coverage
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def dict_model(space: Any) -> Any:
 @pytest.mark.parametrize("wrap", [lambda one: one, lambda one: [one]], ids=["bare", "list"])
 def test_a_dying_tail_raises_from_fit_after_its_first_look(fit: Fit, guard: Any, wrap: Any) -> None:
     watched = guard(sampler=dying)
-    with pytest.raises(CollapseHalt, match=r"log e .* reached 4.6") as caught:
+    with pytest.raises(CollapseHalt, match=r"log e .* reached 4.7") as caught:
         fit(wrap(watched))
     assert epochs_of(watched) == [1]
     assert caught.value.decision == watched.watch.decision
@@ -429,8 +429,7 @@ def test_a_resumed_run_has_the_evidence_of_one_that_never_stopped(fit: Fit, guar
     path = saved(fit(first, max_epochs=2), tmp_path)
     fit(second, max_epochs=4, ckpt_path=path)
     assert second.watch.state() == straight.watch.state()
-    assert second.watch.tail == straight.watch.tail
-    assert second.watch.classes == straight.watch.classes
+    assert second.watch.panels == straight.watch.panels
     assert "2 earlier looks" in second.watch.note
 
 
@@ -636,7 +635,7 @@ def test_evidence_goes_on_from_the_state_beside_the_parent(
     fit(second, max_epochs=1)
     assert [(look.generation, look.epoch) for look in looks_of(second)] == [(1, 1), (1, 2), (2, 1)]
     assert looks_of(second)[:2] == looks_of(first)
-    assert second.watch.tail.n_looks == 3
+    assert second.watch.n_looks == 3
     assert report_at(tmp_path / "run.json")["note"] == "evidence goes on from 2 earlier looks"
     assert child.path is not None
     assert report_at(evidence_path(child.path)) == as_lists(second.watch.state())
@@ -655,11 +654,11 @@ def test_a_slow_decline_weighs_more_with_the_evidence_of_the_parent(
     going_on = guard(manifest=child, parent=parent, sampler=declining, mode="stop")
     fit(going_on, max_epochs=2)
     assert going_on.watch.decision.evidence["log_e"] > alone.watch.decision.evidence["log_e"]
-    assert going_on.watch.decision.evidence["n_looks"] == 4
+    assert going_on.watch.n_looks == 4
 
 
 def reference_of(manifest: Manifest) -> Reference:
-    return Reference.of_manifest(manifest, Coverage())
+    return Anchor.of_manifest(manifest, Coverage()).maps[0]
 
 
 @pytest.mark.parametrize("what", ["reference", "policy"])

@@ -18,7 +18,16 @@ from collapse_guard.cells import LabelCells
 from collapse_guard.errors import CellError, InputError, PolicyError, StatisticError
 from collapse_guard.kernels import content_ids
 from collapse_guard.manifest import Manifest, build_manifest
-from collapse_guard.monitor import Reference, Watch, coverage_of, evidence_path, read_state, run_view, write_state
+from collapse_guard.monitor import (
+    Anchor,
+    Reference,
+    Watch,
+    coverage_of,
+    evidence_path,
+    read_state,
+    run_view,
+    write_state,
+)
 from collapse_guard.policy import Policy
 from collapse_guard.records import Action, Evidence, Origin, RunReason
 from collapse_guard.stats import CellCounts
@@ -29,7 +38,7 @@ if TYPE_CHECKING:
 CELLS = LabelCells("label", ("cat", "dog", "emu", "yak"))
 REFERENCE = Reference(CELLS, CellCounts.of([880, 60, 35, 25], n_unclaimed_rows=10))
 HEALTHY = CellCounts.of([880, 60, 35, 25], n_unclaimed_rows=10)
-NO_YAK = CellCounts.of([900, 65, 35, 0])
+NO_YAK = CellCounts.of([1_800, 130, 70, 0])
 LOOK = st.builds(
     lambda rows, unclaimed: CellCounts.of(rows, n_unclaimed_rows=unclaimed),
     st.lists(st.integers(0, 900), min_size=4, max_size=4).filter(any),
@@ -69,17 +78,17 @@ def manifest(labels: list[str | None], origins: list[Origin]) -> Manifest:
 def test_the_reference_of_a_manifest_is_its_real_rows_alone() -> None:
     real, made = Origin.REAL, Origin.SYNTHETIC
     parent = manifest(["dog", "cat", "dog", None, "emu", "emu"], [real, real, real, real, made, Origin.UNKNOWN])
-    reference = Reference.of_manifest(parent, coverage_of(policy()))
+    (reference,) = Anchor.of_manifest(parent, coverage_of(policy())).maps
     assert reference.cells == LabelCells("label", ("cat", "dog"))
     assert reference.counts == CellCounts((1, 2), n_unclaimed_rows=1)
     shuffled = manifest(["dog", None, "dog", "cat"], [real] * 4)
-    assert Reference.of_manifest(shuffled, coverage_of(policy())).digest == reference.digest
+    assert Anchor.of_manifest(shuffled, coverage_of(policy())).maps[0].digest == reference.digest
 
 
 def test_real_rows_without_a_class_make_no_reference() -> None:
     parent = manifest([None, "emu"], [Origin.REAL, Origin.SYNTHETIC])
     with pytest.raises(CellError, match=r"its real rows carry no class; write the manifest under .*coverage\.cells"):
-        Reference.of_manifest(parent, coverage_of(policy()))
+        Anchor.of_manifest(parent, coverage_of(policy()))
 
 
 @settings(max_examples=30, derandomize=True, deadline=None)
@@ -102,7 +111,7 @@ def test_a_child_generation_goes_on_with_its_parents_evidence() -> None:
     child = watch(2).resumed(plain(parent.state())).look(HEALTHY, epoch=1)
     assert [(look.generation, look.epoch) for look in child.looks] == [(1, 1), (1, 2), (2, 1)]
     assert child.decision is not None
-    assert child.decision.evidence["n_looks"] == 3
+    assert child.n_looks == 3
     assert child.state()["generation"] == 2
 
 
@@ -110,7 +119,7 @@ def test_slow_loss_is_only_seen_by_a_chain_that_remembers() -> None:
     thin = CellCounts.of([255, 18, 7, 5])
     chain = watch(1).look(thin, epoch=1)
     assert not chain.halted
-    for generation in range(2, 30):
+    for generation in range(2, 36):
         assert not watch(generation).look(thin, epoch=1).halted
         chain = watch(generation).resumed(plain(chain.state())).look(thin, epoch=1)
     assert chain.halted
@@ -120,7 +129,7 @@ def test_another_policy_starts_anew_and_says_so() -> None:
     state = plain(watch().look(NO_YAK, epoch=1).state())
     fresh = watch(planned_looks=60).resumed(state)
     assert fresh.note == "evidence starts anew: the policy is not the one of the earlier state"
-    assert (fresh.looks, fresh.decision, fresh.tail.n_looks) == ((), None, 0)
+    assert (fresh.looks, fresh.decision, fresh.n_looks) == ((), None, 0)
 
 
 def test_another_reference_starts_anew_and_says_so() -> None:
@@ -134,24 +143,37 @@ def test_another_reference_starts_anew_and_says_so() -> None:
 def test_another_name_of_the_policy_keeps_the_evidence() -> None:
     state = plain(watch().look(HEALTHY, epoch=1).state())
     renamed = Policy.coerce({"version": 1, "name": "renamed", "coverage": {}})
-    assert Watch.start(renamed, REFERENCE, generation=2).resumed(state).tail.n_looks == 1
+    assert Watch.start(renamed, REFERENCE, generation=2).resumed(state).n_looks == 1
 
 
 GARBAGE: list[tuple[tuple[str | int, ...], Any]] = [
-    (("schema",), 2),
+    (("schema",), 1),
     (("schema",), None),
-    (("tail",), None),
-    (("tail",), []),
-    (("tail", "n_looks"), "many"),
-    (("tail", "n_looks"), None),
-    (("tail", "log_mass"), "text"),
-    (("tail", "log_mass"), [None] * 7),
-    (("tail", "log_mass"), [math.nan] * 7),
-    (("tail", "log_coverage"), [math.inf] * 4),
-    (("classes", "log_classes"), [[0.0]]),
-    (("classes", "log_classes"), 5),
-    (("last",), []),
-    (("last",), None),
+    (("generation",), "first"),
+    (("n_looks",), -1),
+    (("n_looks",), 0),
+    (("n_looks",), math.inf),
+    (("panels",), None),
+    (("panels",), []),
+    (("panels", 0), {}),
+    (("panels", 0, "tail"), None),
+    (("panels", 0, "tail"), []),
+    (("panels", 0, "claimed"), None),
+    (("panels", 0, "tail", "n_looks"), "many"),
+    (("panels", 0, "tail", "n_looks"), None),
+    (("panels", 0, "tail", "log_mass"), "text"),
+    (("panels", 0, "tail", "log_mass"), [None] * 7),
+    (("panels", 0, "tail", "log_mass"), [math.nan] * 7),
+    (("panels", 0, "tail", "log_coverage"), [math.inf] * 4),
+    (("panels", 0, "tail", "last_n_rows"), -3),
+    (("panels", 0, "tail", "last_n_rows"), 2.5),
+    (("panels", 0, "classes", "log_classes"), [[0.0]]),
+    (("panels", 0, "classes", "log_classes"), 5),
+    (("panels", 0, "classes"), {"n_looks": 1}),
+    (("scores",), [3]),
+    (("first_model",), {}),
+    (("first_model", "counts"), [{"rows": [-1, 2], "n_unclaimed_rows": 0}]),
+    (("first_model", "generation"), None),
     (("looks",), None),
     (("looks",), [3]),
     (("looks",), [{}]),
@@ -161,17 +183,15 @@ GARBAGE: list[tuple[tuple[str | int, ...], Any]] = [
     (("decision", "action"), "explode"),
     (("decision", "evidence"), None),
     # evidence that cannot be folded further, or that would be folded wrongly
-    (("tail", "log_mass"), []),
-    (("tail", "log_mass"), [1.0]),
-    (("tail", "log_mass"), [1.0] * 3),
-    (("tail", "log_coverage"), [1.0]),
-    (("classes", "log_classes"), []),
-    (("classes", "log_classes"), [[1.0] * 5]),
-    (("tail", "n_looks"), -4),
-    (("tail", "n_looks"), math.inf),
-    (("tail", "n_looks"), 0),
-    (("classes", "n_looks"), 0),
-    (("last",), [0, 0, 0]),
+    (("panels", 0, "tail", "log_mass"), []),
+    (("panels", 0, "tail", "log_mass"), [1.0]),
+    (("panels", 0, "tail", "log_coverage"), [1.0]),
+    (("panels", 0, "classes", "log_classes"), []),
+    (("panels", 0, "tail", "n_looks"), -4),
+    (("panels", 0, "tail", "n_looks"), 0),
+    (("panels", 0, "tail", "n_looks"), 7),
+    (("panels", 0, "classes", "n_looks"), 0),
+    (("panels", 0, "claimed", "log_claimed"), [0.0] * 6),
 ]
 
 
@@ -186,7 +206,9 @@ def test_a_garbage_state_is_refused(path: tuple[str | int, ...], value: Any) -> 
         watch().resumed(state)
 
 
-@pytest.mark.parametrize("key", ["schema", "tail", "classes", "last", "looks", "decision"])
+@pytest.mark.parametrize(
+    "key", ["schema", "panels", "scores", "looks", "decision", "n_looks", "generation", "first_model", "policy_digest"]
+)
 def test_a_state_that_lacks_a_part_is_refused(key: str) -> None:
     state = plain(watch().look(HEALTHY, epoch=1).state())
     del state[key]
@@ -234,7 +256,7 @@ def test_a_healthy_run_goes_on_for_all_of_its_planned_looks() -> None:
         drawn = rng.multinomial(2_000, shares)
         run = run.look(CellCounts.of(drawn[:4], n_unclaimed_rows=int(drawn[4])), epoch=epoch)
         assert not run.halted
-    assert run.tail.n_looks == 50
+    assert run.n_looks == 50
 
 
 def test_off_manifold_rows_appear_in_the_look_and_count_for_no_class() -> None:
@@ -254,11 +276,15 @@ def test_a_run_that_makes_nothing_but_off_manifold_rows_halts() -> None:
 def test_the_figures_of_a_look_are_those_of_its_evidence() -> None:
     run = watch(generation=4).look(CellCounts.of([900, 60, 40, 0]), epoch=7)
     look = run.looks[0]
-    found = run.tail.compute()
+    found = run.panels[0].tail.compute()
     assert (look.generation, look.epoch, look.tail_cells_alive) == (4, 7, 1)
     assert look.expected_tail_cells == pytest.approx(found.expected_tail_coverage * 2)
-    assert (look.log_e_mass, look.log_e_coverage) == (found.log_e_mass, found.log_e_coverage)
-    assert look.log_e == pytest.approx(math.log((math.exp(found.log_e) + math.exp(look.log_e_class)) / 2))
+    assert look.parts["tail_mass of cells against real"] == found.log_e_mass
+    assert look.parts["tail_coverage of cells against real"] == found.log_e_coverage
+    weights = {"tail_mass": 1 / 12, "tail_coverage": 1 / 12, "off_manifold": 1 / 12, "class_loss": 1 / 4}
+    average = sum(weights[title.split()[0]] * math.exp(log_e) for title, log_e in look.parts.items())
+    assert look.log_e == pytest.approx(math.log(average))
+    assert look.advisory["hill_1"] > 1
 
 
 def test_a_look_leaves_the_earlier_watch_as_it_was() -> None:

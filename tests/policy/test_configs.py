@@ -30,8 +30,9 @@ def schema_faults(value: Any, schema: dict[str, Any], definitions: dict[str, Any
     """Return where ``value`` breaks ``schema``: the part of JSON Schema that the policy's schema uses."""
     if "$ref" in schema:
         return schema_faults(value, definitions[schema["$ref"].rsplit("/", 1)[1]], definitions, place)
-    if "anyOf" in schema:
-        tried = [schema_faults(value, kind, definitions, place) for kind in schema["anyOf"]]
+    if "anyOf" in schema or "oneOf" in schema:
+        kinds = schema.get("anyOf") or schema["oneOf"]
+        tried = [schema_faults(value, kind, definitions, place) for kind in kinds]
         return min(tried, key=len)
     found = [f"{place}: {text}" for text in value_faults(value, schema)]
     if isinstance(value, dict) and "properties" in schema:
@@ -43,7 +44,7 @@ def schema_faults(value: Any, schema: dict[str, Any], definitions: dict[str, Any
     elif isinstance(value, dict) and isinstance(schema.get("additionalProperties"), dict):
         for name, item in value.items():
             found += schema_faults(item, schema["additionalProperties"], definitions, f"{place}/{name}")
-    elif isinstance(value, list):
+    elif isinstance(value, list) and "items" in schema:
         for number, item in enumerate(value):
             found += schema_faults(item, schema["items"], definitions, f"{place}/{number}")
     return found

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -536,3 +537,39 @@ def test_any_mapping_is_a_policy_or_a_policy_error(folder: Path, values: dict[An
         check_problems(error.problems)
     else:
         assert policy.version == 1
+
+
+CODE = """version: 1
+coverage:
+  cells:
+    - {kind: labels, column: y}
+    - kind: clusters
+      embed: "mine:embed"
+"""
+
+
+def test_a_file_that_names_code_is_refused_at_its_line_unless_told(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(CODE)
+    with pytest.raises(
+        PolicyError, match=r"policy\.yaml:6: CG001 coverage\.cells\[1\]\.embed: names code.*allow_code=True"
+    ):
+        load_policy(path)
+    loaded = load_policy(path, allow_code=True)
+    assert loaded.coverage is not None
+    assert (loaded.coverage.columns, loaded.coverage.class_column) == (None, "y")
+
+
+def test_a_mapping_from_python_may_name_code() -> None:
+    policy = policy_from_mapping(yaml.safe_load(CODE))
+    assert policy.coverage is not None
+    assert policy.coverage.cells[1].kind == "clusters"
+
+
+def test_a_fault_inside_one_of_several_cell_maps_stands_at_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(CODE.replace("embed:", "n_cellss: 3 #"))
+    with pytest.raises(
+        PolicyError, match=r"policy\.yaml:6: .*coverage\.cells\[1\]\.n_cellss: unknown key; did you mean 'n_cells'"
+    ):
+        load_policy(path)

@@ -7,11 +7,14 @@ import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from collapse_guard.errors import PolicyError
 from collapse_guard.policy import Coverage, load_policy, policy_from_mapping, policy_json_schema
 
 if TYPE_CHECKING:
@@ -169,10 +172,11 @@ def other(node: dict[str, Any], now: Any) -> Any:
 
 _SCHEMA = policy_json_schema()
 _NOT_DEMANDED = {"version", "name", "extends", "manifests"}
+_OF_CHOICES = [("coverage", "cells"), ("coverage", "scores"), ("coverage", "references")]  # tested one by one below
 _LEAVES = [
     (path, node)
     for path, node in leaves(_SCHEMA, (), _SCHEMA["$defs"])
-    if path[0] not in _NOT_DEMANDED and "const" not in node and path[-2:] != (0, "where")
+    if path[0] not in _NOT_DEMANDED and "const" not in node and path[-2:] != (0, "where") and path not in _OF_CHOICES
 ]
 _NUMBERS = [path for path, node in _LEAVES if node.get("type") in {"number", "integer"}]
 
@@ -196,6 +200,68 @@ def test_the_digest_depends_on_every_demand(path: Keys, node: dict[str, Any]) ->
     whole = policy_from_mapping(WHOLE).model_dump(mode="json")
     changed = put(WHOLE, path, other(node, at(whole, path)))
     assert policy_from_mapping(changed).digest != policy_from_mapping(WHOLE).digest
+
+
+CHOICES: list[Any] = [
+    {"cells": {"column": "other"}},
+    {"cells": [{"column": "label"}, {"column": "other"}]},
+    {"cells": []},
+    {"cells": {"kind": "ngrams"}},
+    {"cells": {"kind": "ngrams", "size": 2}},
+    {"cells": {"kind": "tokens"}},
+    {"cells": {"kind": "clusters"}},
+    {"cells": {"kind": "clusters", "embed": "mine:embed"}},
+    {"cells": {"kind": "clusters", "n_cells": 32}},
+    {"cells": {"kind": "images"}},
+    {"cells": {"kind": "audio"}},
+    {"cells": {"kind": "bins", "columns": ["age"]}},
+    {"cells": {"kind": "bins", "columns": ["age", "sex"]}},
+    {"cells": {"kind": "callable", "function": "mine:cells", "names": ["a", "b"]}},
+    {"scores": [{"kind": "hapax"}]},
+    {"scores": [{"kind": "novelty"}]},
+    {"scores": [{"kind": "novelty", "size": 3}]},
+    {"scores": [{"kind": "hapax", "max_drop": 0.2}]},
+    {"scores": [{"kind": "hapax", "against": "real"}]},
+    {"references": ["real"]},
+    {"references": ["first_model"]},
+    {},
+]
+
+
+def test_every_choice_of_cells_scores_and_references_has_a_digest_of_its_own_and_keeps_the_schema() -> None:
+    validator = jsonschema.Draft202012Validator(_SCHEMA)
+    policies = [{"version": 1, "coverage": coverage} for coverage in CHOICES]
+    assert len({digest(values) for values in policies}) == len(CHOICES)
+    assert [error.message for values in policies for error in validator.iter_errors(values)] == []
+
+
+def test_one_cell_map_may_stand_alone_or_in_a_list_and_labels_is_the_kind_that_is_left_out() -> None:
+    alone = digest({"version": 1, "coverage": {"cells": {"column": "y"}}})
+    assert alone == digest({"version": 1, "coverage": {"cells": [{"kind": "labels", "column": "y"}]}})
+
+
+BAD_CHOICES = [
+    ({"cells": {"kind": "ngrams", "sizee": 2}}, r"coverage\.cells\.sizee: unknown key; did you mean 'size'"),
+    ({"cells": {"colum": "x"}}, r"coverage\.cells\.colum: unknown key; did you mean 'column'"),
+    ({"cells": [{"column": "y"}, {"kind": "bins"}]}, r"coverage\.cells\[1\]\.columns: missing key; add it"),
+    ({"cells": {"kind": "ngram"}}, r"coverage\.cells: no kind is called 'ngram'; did you mean 'ngrams'"),
+    ({"cells": 3}, r"coverage\.cells: must be a valid array, got 3"),
+    ({"cells": [3]}, r"coverage\.cells\[0\]: must be"),
+    ({"cells": {"kind": "clusters", "n_cells": 1000}}, r"coverage\.cells\.n_cells: must be less than or equal to 256"),
+    ({"cells": {"kind": "callable", "function": "os", "names": ["a", "b"]}}, r"coverage\.cells\.function: must be"),
+    ({"cells": {"kind": "callable", "function": "a:b", "names": ["a"]}}, r"coverage\.cells\.names: must be"),
+    ({"scores": [{"kind": "hapaxx"}]}, r"coverage\.scores\[0\]\.kind: must be 'hapax', 'novelty' or 'column'"),
+    ({"references": []}, r"coverage\.references: must be"),
+    ({"references": ["truth"]}, r"coverage\.references\[0\]: must be 'real' or 'first_model'"),
+]
+
+
+@pytest.mark.parametrize(("coverage", "message"), BAD_CHOICES)
+def test_a_declaration_that_cannot_be_used_is_named_as_it_stands_in_the_file(
+    coverage: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(PolicyError, match=message):
+        policy_from_mapping({"version": 1, "coverage": coverage})
 
 
 @pytest.mark.parametrize("path", _NUMBERS, ids=[".".join(map(str, path)) for path in _NUMBERS])
@@ -341,9 +407,9 @@ def test_the_coverage_block_of_the_issue_is_the_default(tmp_path: Path) -> None:
     policy = load_policy(path)
     assert policy.coverage == Coverage()
     assert policy.coverage is not None
-    said = policy.coverage.model_dump(exclude={"reference", "by", "min_class_rows", "max_classes_lost"})
-    assert said == {
-        "cells": {"kind": "labels", "column": "label"},
+    said = policy.coverage.model_dump()
+    assert {name: said[name] for name in yaml.safe_load(COVERAGE)["coverage"]} == {
+        "cells": ({"name": None, "kind": "labels", "column": "label"},),
         "tail_mass": 0.10,
         "max_mass_drop": 0.10,
         "max_coverage_drop": 0.50,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from collapse_guard import testing
 from collapse_guard.errors import StatisticError
-from collapse_guard.stats import ClassEvidence, TailEvidence
+from collapse_guard.stats import ClassEvidence, ReferenceRows, TailEvidence
 
 REFERENCE = (900, 60, 0, 40)
 LOOK = st.lists(st.integers(0, 2_000), min_size=4, max_size=4).filter(any)
@@ -22,12 +22,13 @@ DIGITS = ((1435, 930, 573, 384, 257, 145, 85, 74, 40, 30), 47)
 DIGITS_REPLACED = ((1081, 82, 225, 378, 19, 188, 273, 64, 1005, 42), 643)
 
 
-def start(reference: Any = REFERENCE, **changes: Any) -> ClassEvidence:
-    return ClassEvidence.start(reference, **({"max_class_drop": 0.50, "planned_looks": 50} | changes))
+def start(reference: Any = REFERENCE, n_unclaimed_rows: Any = 0, **changes: Any) -> ClassEvidence:
+    rows = ReferenceRows.of(reference, n_unclaimed_rows=n_unclaimed_rows)
+    return ClassEvidence.start(rows, **({"max_class_drop": 0.50, "planned_looks": 50} | changes))
 
 
 def test_before_the_first_look_there_is_no_evidence() -> None:
-    assert start().compute() == (-math.inf, (-math.inf,) * 4, 0)
+    assert start().compute() == (-math.inf, (-math.inf,) * 4, 0, -math.inf)
 
 
 def test_a_class_that_the_reference_never_saw_cannot_die() -> None:
@@ -47,14 +48,13 @@ def test_the_dead_class_carries_the_evidence() -> None:
 
 def test_class_evidence_sees_the_digits_collapse_that_pooled_tail_mass_misses() -> None:
     (reference, unclaimed), (counts, off_manifold) = DIGITS, DIGITS_REPLACED
-    classes = start(reference, reference_unclaimed_rows=unclaimed).update(counts, n_unclaimed_rows=off_manifold)
+    classes = start(reference, n_unclaimed_rows=unclaimed).update(counts, n_unclaimed_rows=off_manifold)
     tail = TailEvidence.start(
-        reference,
+        ReferenceRows.of(reference, n_unclaimed_rows=unclaimed),
         tail_mass=0.10,
         max_mass_drop=0.10,
         max_coverage_drop=0.50,
         planned_looks=50,
-        reference_unclaimed_rows=unclaimed,
     ).update(counts, n_unclaimed_rows=off_manifold)
     assert tail.compute().tail_mass_ratio > 3
     assert tail.compute().log_e_mass < 0
@@ -66,7 +66,7 @@ def test_class_evidence_sees_the_digits_collapse_that_pooled_tail_mass_misses() 
 
 def test_a_healthy_look_of_the_digits_gives_no_evidence() -> None:
     reference, unclaimed = DIGITS
-    evidence = start(reference, reference_unclaimed_rows=unclaimed)
+    evidence = start(reference, n_unclaimed_rows=unclaimed)
     for _ in range(8):
         evidence = evidence.update(reference, n_unclaimed_rows=unclaimed)
     assert evidence.compute().log_e < 0
@@ -117,7 +117,7 @@ def test_unclaimed_rows_count_as_rows_of_the_look() -> None:
 
 def test_unclaimed_rows_of_the_reference_count_as_its_rows() -> None:
     strict = start().update([450, 30, 0, 20], n_unclaimed_rows=500).compute()
-    aware = start(reference_unclaimed_rows=1_000).update([450, 30, 0, 20], n_unclaimed_rows=500).compute()
+    aware = start(n_unclaimed_rows=1_000).update([450, 30, 0, 20], n_unclaimed_rows=500).compute()
     assert aware.log_e < strict.log_e
 
 
@@ -153,7 +153,7 @@ def test_a_look_that_is_not_counts_is_refused_with_a_remedy(counts: Any, message
         ({"max_class_drop": 1}, r"max_class_drop must lie in \[0, 1\), got 1"),
         ({"max_class_drop": math.nan}, r"max_class_drop must lie in \[0, 1\), got nan"),
         ({"planned_looks": 0}, "planned_looks must be 1 or more, got 0"),
-        ({"reference_unclaimed_rows": -1}, "reference_unclaimed_rows must be a whole number of rows"),
+        ({"n_unclaimed_rows": -1}, "reference_unclaimed_rows must be a whole number of rows"),
     ],
 )
 def test_a_start_that_makes_no_sense_is_refused_with_a_remedy(changes: dict[str, Any], message: str) -> None:

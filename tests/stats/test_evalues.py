@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 from scipy.stats import binom, multinomial
 
-from collapse_guard.stats import ClassEvidence, TailEvidence
+from collapse_guard.stats import ClassEvidence, ReferenceRows, TailEvidence
 from collapse_guard.stats.evalues import (
     CLASS_BETS,
     EPSILONS,
     MASS_BETS,
-    cell_shares,
     coverage_log_ratios,
     log_likelihood_ratios,
     log_mean_exp,
@@ -139,19 +138,18 @@ def assert_twins_agree(twin: ExactTwin, tail: TailEvidence, classes: ClassEviden
 
 
 def folded(twin: ExactTwin) -> tuple[TailEvidence, ClassEvidence]:
+    reference = ReferenceRows.of(twin.reference, n_unclaimed_rows=twin.reference_unclaimed_rows)
     tail = TailEvidence.start(
-        twin.reference,
+        reference,
         tail_mass=float(twin.tail_mass),
         max_mass_drop=float(twin.mass_drop),
         max_coverage_drop=float(twin.coverage_drop),
         planned_looks=twin.planned_looks,
-        reference_unclaimed_rows=twin.reference_unclaimed_rows,
     )
     classes = ClassEvidence.start(
-        twin.reference,
+        reference,
         max_class_drop=float(twin.class_drop),
         planned_looks=twin.planned_looks,
-        reference_unclaimed_rows=twin.reference_unclaimed_rows,
     )
     for counts, unclaimed in twin.looks:
         tail = tail.update(counts, n_unclaimed_rows=unclaimed)
@@ -307,4 +305,5 @@ def test_a_mean_of_exponentials_neither_overflows_nor_underflows() -> None:
 
 
 def test_unclaimed_rows_dilute_every_share() -> None:
-    assert cell_shares([6, 2], 8).tolist() == [6 / 16, 2 / 16]
+    reference = ReferenceRows.of([6, 2], n_unclaimed_rows=8)
+    assert reference.floors(reference.counts(), error=0).tolist() == [6 / 16, 2 / 16]

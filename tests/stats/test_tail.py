@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from collapse_guard import testing
 from collapse_guard.errors import InputError, StatisticError
-from collapse_guard.stats import TailEvidence
+from collapse_guard.stats import ReferenceRows, TailEvidence
 from collapse_guard.stats.evalues import tail_cells
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ REFERENCE = (900, 50, 30, 15, 5)
 LOOK = st.lists(st.integers(0, 2_000), min_size=5, max_size=5).filter(any)
 
 
-def start(reference: ArrayLike = REFERENCE, **changes: Any) -> TailEvidence:
+def start(reference: ArrayLike = REFERENCE, n_unclaimed_rows: Any = 0, **changes: Any) -> TailEvidence:
     settings_ = {"tail_mass": 0.10, "max_mass_drop": 0.10, "max_coverage_drop": 0.50, "planned_looks": 50}
-    return TailEvidence.start(reference, **(settings_ | changes))
+    return TailEvidence.start(ReferenceRows.of(reference, n_unclaimed_rows=n_unclaimed_rows), **(settings_ | changes))
 
 
 @settings(max_examples=150, derandomize=True, deadline=None)
@@ -53,7 +53,7 @@ def test_cells_that_exactly_fill_the_tail_mass_belong_to_the_tail() -> None:
 
 
 def test_the_tail_is_a_share_of_claimed_rows_and_cells_without_rows_are_not_in_it() -> None:
-    evidence = start([0, 90, 6, 4, 0], reference_unclaimed_rows=1_000)
+    evidence = start([0, 90, 6, 4, 0], n_unclaimed_rows=1_000)
     assert evidence.tail == (2, 3)
 
 
@@ -130,7 +130,7 @@ def test_unclaimed_rows_count_as_rows_of_the_look() -> None:
 
 
 def test_unclaimed_rows_of_the_reference_count_as_its_rows() -> None:
-    evidence = start(reference_unclaimed_rows=1_000)
+    evidence = start(n_unclaimed_rows=1_000)
     assert evidence.update([900, 50, 30, 15, 5], n_unclaimed_rows=1_000).compute().tail_mass_ratio == pytest.approx(1)
     assert evidence.update([900, 50, 30, 15, 5]).compute().tail_mass_ratio == pytest.approx(2)
 
@@ -182,7 +182,7 @@ def test_unclaimed_rows_must_be_a_number_of_rows(rows: Any) -> None:
     with pytest.raises(StatisticError, match=message):
         start().update([9, 1, 1, 1, 1], n_unclaimed_rows=rows)
     with pytest.raises(StatisticError, match=f"reference_{message[2:]}"):
-        start(reference_unclaimed_rows=rows)
+        start(n_unclaimed_rows=rows)
 
 
 @pytest.mark.parametrize(

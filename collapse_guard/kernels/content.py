@@ -1,4 +1,4 @@
-"""Pure array functions used by several stages: content ids, seeded hash order, labels as text."""
+"""One record -> canonical bytes -> digest and content id."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collapse_guard.errors import CellError, ProvenanceError
+from collapse_guard.errors import ProvenanceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -105,38 +105,6 @@ def id_hex(hi: int, lo: int) -> str:
     return f"{hi:016x}{lo:016x}"
 
 
-def one_line(name: str) -> str:
-    r"""Return a name from the data as it can stand in a message: control characters escaped.
-
-    >>> one_line("two\nlines")
-    'two\\nlines'
-    """
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)
-
-
-def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return words after the SplitMix64 finaliser (Steele, Lea, Flood 2014): a bijection of 64 bits."""
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
-
-
-def hash_order(hi: NDArray[np.uint64], lo: NDArray[np.uint64], *, seed: int) -> NDArray[np.int64]:
-    """Return the row numbers in a seeded order that depends on ids alone, shape (rows,).
-
-    A row's rank against another row never changes when rows are added, so that a longer
-    prefix always holds a shorter one.
-
-    >>> ids = np.arange(4, dtype=np.uint64)
-    >>> sorted(hash_order(ids, ids, seed=1).tolist())
-    [0, 1, 2, 3]
-    """
-    with np.errstate(over="ignore"):
-        salt = _mix(np.array([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15))
-        keys = _mix(_mix(hi ^ salt) + lo)
-    return np.lexsort((lo, hi, keys)).astype(np.int64)
-
-
 def sha256_hex(parts: Iterable[bytes]) -> str:
     """Return ``sha256:...`` over the concatenation of ``parts``.
 
@@ -147,22 +115,3 @@ def sha256_hex(parts: Iterable[bytes]) -> str:
     for part in parts:
         digest.update(part)
     return f"sha256:{digest.hexdigest()}"
-
-
-def class_names(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Return labels as text in NFC, null where there is none (null or NaN), shape (rows,).
-
-    >>> class_names(pa.array([3, None])).to_pylist()
-    ['3', None]
-    """
-    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if pa.types.is_dictionary(whole.type):
-        whole = whole.dictionary_decode()
-    is_bytes = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
-    if pa.types.is_nested(whole.type) or any(is_kind(whole.type) for is_kind in is_bytes):
-        raise CellError(f"a label must be text, a number or a bool, got {whole.type}; name another column")
-    if pa.types.is_floating(whole.type):
-        whole = pc.if_else(pc.is_nan(whole), pa.scalar(None, whole.type), whole)
-    if pa.types.is_boolean(whole.type):
-        whole = pc.if_else(whole, "true", "false")
-    return pc.utf8_normalize(whole.cast(pa.string()), "NFC")

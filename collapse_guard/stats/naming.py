@@ -1,0 +1,47 @@
+"""Which of many classes? Names with an error level, from one e-value per class.
+
+Valid under any dependence between the classes: e-BH (Wang and Ramdas, arXiv 2009.02824) and e-Bonferroni (Vovk and
+Wang, Annals of Statistics 49 (2021) 1736).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from collapse_guard.stats.checks import check_share
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+def e_bh(log_e: ArrayLike, *, alpha: float) -> NDArray[np.int64]:
+    """Return the classes that e-BH names, strongest first: on average at most ``alpha`` of them wrongly.
+
+    Args:
+        log_e: log e-value of each class, shape (classes,); -inf for classes that are not guarded, which count as tests.
+        alpha: false discovery rate, in (0, 1).
+
+    >>> e_bh(np.log([310.0, 140.0, 1.0]), alpha=0.01).tolist()
+    [0]
+    >>> e_bh(np.log([310.0, 160.0, 1.0]), alpha=0.01).tolist()  # the second of three needs 300 / 2
+    [0, 1]
+    """
+    values = np.asarray(log_e, dtype=np.float64)
+    order = np.argsort(-values, kind="stable")
+    limits = np.log(values.size) - np.log(check_share(alpha, name="alpha")) - np.log(np.arange(1, values.size + 1))
+    passed = np.flatnonzero(values[order] >= limits)
+    return np.asarray(order[: passed[-1] + 1] if passed.size else order[:0])
+
+
+def e_bonferroni(log_e: ArrayLike, *, alpha: float) -> NDArray[np.int64]:
+    """Return the classes whose e-value reaches K/alpha, strongest first: P(any wrong name) is at most ``alpha``.
+
+    >>> e_bonferroni(np.log([400.0, 250.0, 1.0]), alpha=0.01).tolist()
+    [0]
+    """
+    values = np.asarray(log_e, dtype=np.float64)
+    order = np.argsort(-values, kind="stable")
+    limit = np.log(values.size) - np.log(check_share(alpha, name="alpha"))
+    return np.asarray(order[values[order] >= limit])
