@@ -108,7 +108,7 @@ def _tests(
                 rows.rows,
                 n_unclaimed_rows=rows.n_unclaimed_rows,
                 error=error,
-                min_alone_rows=coverage.min_alone_rows if error else 1,
+                min_alone_rows=coverage.min_alone_sampled_rows if error else coverage.min_alone_rows,
                 max_alone=coverage.max_alone,
                 visible=each.visible,
             ),

@@ -53,10 +53,11 @@ class Panel:
             counts.rows,
             n_unclaimed_rows=counts.n_unclaimed_rows,
             error=error / 3,  # tail, classes and unclaimed rows each spend their part
-            min_alone_rows=coverage.min_alone_rows if error else 1,
-            max_alone=coverage.max_alone,
+            min_alone_rows=coverage.min_alone_sampled_rows if error else 1,
             visible=real.visible,
         )
+        least = coverage.min_alone_sampled_rows if error else coverage.min_alone_rows
+        of_classes = replace(rows, min_alone_rows=least, max_alone=coverage.max_alone)
         tail = rarest_cells(real.counts.compute(), coverage.tail_mass)
         looks, rise = coverage.planned_looks, coverage.max_unclaimed_rise
         return cls(
@@ -71,7 +72,7 @@ class Panel:
                 planned_looks=looks,
                 tail=tuple(tail.tolist()),
             ),
-            ClassEvidence.start(rows, max_class_drop=coverage.max_class_drop, planned_looks=looks),
+            ClassEvidence.start(of_classes, max_class_drop=coverage.max_class_drop, planned_looks=looks),
             None if rise is None else ClaimedEvidence.start(rows, max_rise=rise, planned_looks=looks),
         )
 

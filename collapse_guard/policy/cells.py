@@ -49,8 +49,8 @@ class Ngrams(_Declared):
 
     kind: Literal["ngrams"]
     column: str = "text"
-    size: int = Field(1, ge=1, le=4, description="words per n-gram")
-    n_buckets: int = Field(4096, ge=2, le=1 << 20, description="hash buckets")
+    size: int = Field(2, ge=1, le=4, description="words per n-gram; single words show a change of topic as well")
+    n_buckets: int = Field(1024, ge=2, le=1 << 20, description="hash buckets; not more than there are real documents")
     first_words: int = Field(64, ge=1, description="words that are read, so that length is no signal")
 
 

@@ -147,7 +147,12 @@ class Coverage(Section):
         0.10, description="part of false_halt_rate that is spent on references being samples (Clopper-Pearson)"
     )
     min_alone_rows: Rows = Field(
-        100, description="rows that a class of a sampled reference needs to be guarded alone; the rest is pooled"
+        15,
+        description="real rows that a class needs to be guarded alone, the rest is guarded together; a class of n rows"
+        " drifts by sqrt(1.6/n) of its share even when every row is kept, 33 % at 15",
+    )
+    min_alone_sampled_rows: Rows = Field(
+        100, description="the same where the reference is a sample; the bound of 100 rows is at 0.81 of what was seen"
     )
     max_alone: int = Field(512, ge=1, description="classes guarded alone at most, which bounds the evidence to 64 KiB")
     tail_mass: OpenShare = Field(0.10, description="the tail: rarest cells that together hold at most this share")

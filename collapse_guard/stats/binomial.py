@@ -139,11 +139,6 @@ def lower_shares(counts: NDArray[np.int64], n_rows: int, *, error: float) -> Flo
     return np.asarray(bounds[where].reshape(counts.shape))
 
 
-def upper_shares(counts: NDArray[np.int64], n_rows: int, *, error: float) -> Floats:
-    """Return the Clopper-Pearson upper bound of each share; arguments as for :func:`lower_shares`."""
-    return np.asarray(1 - lower_shares(n_rows - counts, n_rows, error=error))
-
-
 def _quantile(a: Floats, b: Floats, level: float) -> Floats:
     """Return x with I_x(a, b) = ``level``, from below, by bisection in logs."""
     low, high = np.full(a.shape, -745.0), np.zeros(a.shape)  # of log x: down to the smallest float

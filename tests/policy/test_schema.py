@@ -207,7 +207,7 @@ CHOICES: list[Any] = [
     {"cells": [{"column": "label"}, {"column": "other"}]},
     {"cells": []},
     {"cells": {"kind": "ngrams"}},
-    {"cells": {"kind": "ngrams", "size": 2}},
+    {"cells": {"kind": "ngrams", "size": 1}},
     {"cells": {"kind": "tokens"}},
     {"cells": {"kind": "clusters"}},
     {"cells": {"kind": "clusters", "embed": "mine:embed"}},
