@@ -179,7 +179,11 @@ def decide_fixed(
 
 def dying_classes(panels: Sequence[PanelResult], alpha: float) -> list[str]:
     """Return the classes that e-BH names at level ``alpha``, of each panel in turn, each once."""
-    named = [panel.names[cell] for panel in panels for cell in e_bh(panel.classes.log_e_per_class, alpha=alpha)]
+    named: list[str] = []
+    for panel in panels:
+        classes = panel.classes
+        found = e_bh(classes.log_e_alone, alpha=alpha) if classes.cells else ()
+        named += [panel.names[classes.cells[number]] for number in found]
     return list(dict.fromkeys(named))
 
 
@@ -187,8 +191,9 @@ def weakest_classes(panels: Sequence[PanelResult], most: int = 5) -> list[str]:
     """Return the classes with evidence of their own (e >= 1), strongest first, at most ``most``."""
     found: dict[str, float] = {}
     for panel in panels:
-        for log_e, name in zip(panel.classes.log_e_per_class, panel.names, strict=True):
+        for cell, log_e in zip(panel.classes.cells, panel.classes.log_e_alone, strict=True):
             if log_e >= 0:
+                name = panel.names[cell]
                 found[name] = max(log_e, found.get(name, 0.0))
     return sorted(found, key=lambda name: -found[name])[:most]
 

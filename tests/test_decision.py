@@ -40,7 +40,8 @@ def panel(
     top = max(per_class)
     average = top + math.log(sum(math.exp(value - top) for value in per_class) / len(per_class))
     names = changes.pop("names", NAMES)
-    return PanelResult("labels of y", against, names, tail, ClassResult(average, per_class, 3), **changes)
+    classes = ClassResult(average, tuple(range(len(per_class))), per_class, 3)
+    return PanelResult("labels of y", against, names, tail, classes, **changes)
 
 
 def decided(mass: float, cover: float, per_class: tuple[float, float, float], **policy: Any) -> Decision:

@@ -17,6 +17,9 @@ from collapse_guard.stats.folding import folded_state, with_folded
 from collapse_guard.stats.tail import rarest_cells
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from collapse_guard.monitor.anchor import Reference
     from collapse_guard.policy import Coverage
 
@@ -76,15 +79,14 @@ class Panel:
             None if rise is None else ClaimedEvidence.start(rows, max_rise=rise, planned_looks=looks),
         )
 
-    def look(self, counts: CellCounts) -> Self:
-        """Return the panel after one look of fresh, independent rows."""
-        rows, unclaimed = counts.compute(), counts.n_unclaimed_rows
-        claimed = self.claimed
+    def look(self, rows: NDArray[np.int64], *, n_unclaimed_rows: int) -> Self:
+        """Return the panel after one look: fresh, independent rows per cell, shape (cells,)."""
+        unclaimed, claimed = n_unclaimed_rows, self.claimed
         return replace(
             self,
             tail=self.tail.update(rows, n_unclaimed_rows=unclaimed),
             classes=self.classes.update(rows, n_unclaimed_rows=unclaimed),
-            claimed=None if claimed is None else claimed.update(counts.n_rows, n_unclaimed_rows=unclaimed),
+            claimed=None if claimed is None else claimed.update(int(rows.sum()) + unclaimed, n_unclaimed_rows=unclaimed),
         )
 
     def result(self) -> PanelResult:

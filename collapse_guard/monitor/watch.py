@@ -116,7 +116,11 @@ class Watch:
             decision = decide_fixed(coverage, fixed.results(), baseline=fixed.said)
             looked = replace(self, fixed=fixed)
         else:
-            panels = tuple(panel.look(counts[number]) for number, panel in self._numbered())
+            arrays = [each.compute() for each in counts]
+            panels = tuple(
+                panel.look(arrays[number], n_unclaimed_rows=counts[number].n_unclaimed_rows)
+                for number, panel in self._numbered()
+            )
             evidence = tuple(
                 None if part is None else part.update(values) for part, values in zip(self.scores, scores, strict=True)
             )
@@ -215,13 +219,13 @@ def _line(watch: Watch, counts: Sequence[CellCounts], decision: Decision, epoch:
     tail = watch.panels[0].result().tail if watch.panels else None
     mass = math.nan if tail is None else tail.tail_mass_ratio
     is_shown = first is not None and len(first.rows) <= MAX_CELLS_SHOWN
-    found = decision.evidence
+    found, n_rows = decision.evidence, 0 if first is None else first.n_rows
     return Look(
         generation=watch.generation,
         epoch=epoch,
-        n_rows=0 if first is None else first.n_rows,
+        n_rows=n_rows,
         n_unclaimed_rows=0 if first is None else first.n_unclaimed_rows,
-        tail_cells_alive=_alive(first, watch.tail),
+        tail_cells_alive=_alive(first, watch.tail) if tail is None else tail.n_tail_cells_seen,
         expected_tail_cells=math.nan if tail is None else tail.expected_tail_coverage * tail.n_tail_cells,
         tail_mass_ratio=found.get("tail_mass_ratio", mass),
         log_e=found.get("log_e", found.get("log_excess", -math.inf)),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 
 from collapse_guard.errors import StatisticError
-from collapse_guard.stats.checks import check_looks, check_share
+from collapse_guard.stats.arguments import check_looks, check_share
 from collapse_guard.stats.counts import as_rows
 from collapse_guard.stats.evalues import MASS_BETS, log_likelihood_ratios, log_mean_exp, shiryaev_roberts
 

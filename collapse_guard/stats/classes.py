@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 
 from collapse_guard.errors import StatisticError
-from collapse_guard.stats.checks import check_looks, check_share
+from collapse_guard.stats.arguments import check_looks, check_share
 from collapse_guard.stats.counts import as_counts, as_rows
 from collapse_guard.stats.evalues import CLASS_BETS, log_likelihood_ratios, log_mean_exp, shiryaev_roberts
 from collapse_guard.stats.reference import Groups, ReferenceRows, grouped
@@ -19,16 +19,24 @@ if TYPE_CHECKING:
 
 
 class ClassResult(NamedTuple):
-    """Evidence in nats, the average over all groups first.
+    """Evidence in nats.
 
-    ``log_e_per_class`` has one entry per cell, -inf for cells that are not guarded alone: those that the reference
-    never saw, and the rare ones, whose evidence together is ``log_e_pooled`` (-inf if there are none).
+    Args:
+        log_e: the average over all classes that are guarded alone, and over the rest together.
+        cells: classes that are guarded alone, ascending; none that the reference never saw.
+        log_e_alone: evidence of each of them.
+        log_e_pooled: evidence of the rare ones together; -inf if there are none.
     """
 
     log_e: float
-    log_e_per_class: tuple[float, ...]
+    cells: tuple[int, ...]
+    log_e_alone: tuple[float, ...]
     n_looks: int
     log_e_pooled: float = -np.inf
+
+    def log_e_of(self, cell: int) -> float:
+        """Return the evidence of one cell; -inf if it is not guarded alone."""
+        return self.log_e_alone[self.cells.index(cell)] if cell in self.cells else -np.inf
 
 
 @lru_cache(maxsize=32)
@@ -84,11 +92,11 @@ class ClassEvidence:
 
     def compute(self) -> ClassResult:
         """Return the evidence so far; before the first look everything is -inf."""
-        per_class = np.full(len(self.reference.rows), -np.inf)
-        if self.n_looks == 0:
-            return ClassResult(-np.inf, tuple(per_class.tolist()), 0)
         alone = self.groups().alone
+        cells = tuple(alone.tolist())
+        if self.n_looks == 0:
+            return ClassResult(-np.inf, cells, (-np.inf,) * alone.size, 0)
         found = log_mean_exp(np.array(self.log_classes).reshape(-1, CLASS_BETS.size), axis=1)
-        per_class[alone] = found[: alone.size]
         pooled = float(found[-1]) if found.size > alone.size else -np.inf
-        return ClassResult(float(log_mean_exp(found)), tuple(per_class.tolist()), self.n_looks, pooled)
+        of_alone = tuple(found[: alone.size].tolist())
+        return ClassResult(float(log_mean_exp(found)), cells, of_alone, self.n_looks, pooled)

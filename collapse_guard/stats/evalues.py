@@ -50,15 +50,19 @@ def log_likelihood_ratios(
     return np.asarray(in_cell + elsewhere)
 
 
-def coverage_log_ratios(per_class: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return log prod_k (1 + eps (m_k - 1)) for each eps; ``per_class`` holds log m_k, shape (cells,).
+def coverage_log_ratios(per_class: NDArray[np.float64], n_alike: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return log prod_k (1 + eps (m_k - 1)) for each eps.
+
+    Args:
+        per_class: log m_k of each kind of cell, shape (kinds,).
+        n_alike: cells of each kind, shape (kinds,).
 
     Valid for multinomial counts without independence: counts of one look are negatively associated,
     and every factor is non-negative and non-increasing in its own count (Joag-Dev and Proschan 1983).
     """
     keep = np.log1p(-EPSILONS)[:, None]
     bet = np.log(EPSILONS)[:, None] + per_class[None, :]
-    return np.asarray(np.logaddexp(keep, bet).sum(axis=1))
+    return np.asarray(np.logaddexp(keep, bet) @ n_alike.astype(np.float64))
 
 
 def shiryaev_roberts(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 import numpy as np
 
 from collapse_guard.errors import StatisticError
+from collapse_guard.stats.arguments import check_share
 from collapse_guard.stats.binomial import beta_share, lower_shares
-from collapse_guard.stats.checks import check_share
 from collapse_guard.stats.counts import as_counts, as_rows
 from collapse_guard.stats.reference import Groups, ReferenceRows, grouped
 from collapse_guard.stats.tail import rarest_cells

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
 from collapse_guard.errors import StatisticError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_MOST: Final = 1e300
 
 
 class Folded(Protocol):
@@ -75,7 +76,8 @@ def _value(value: Any, like: Any, name: str) -> Any:
 
 
 def _number(value: Any, like: float, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not -_MOST < value < _MOST:  # compared, not converted: an int may be too large for a float
         raise StatisticError(f"{name} must hold finite numbers, got {value!r:.40}")
     if isinstance(like, int):
         if value != int(value) or value < 0:

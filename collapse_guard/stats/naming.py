@@ -6,11 +6,13 @@ Wang, Annals of Statistics 49 (2021) 1736).
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from collapse_guard.stats.checks import check_share
+from collapse_guard.errors import StatisticError
+from collapse_guard.stats.arguments import check_share
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -28,10 +30,9 @@ def e_bh(log_e: ArrayLike, *, alpha: float) -> NDArray[np.int64]:
     >>> e_bh(np.log([310.0, 160.0, 1.0]), alpha=0.01).tolist()  # the second of three needs 300 / 2
     [0, 1]
     """
-    values = np.asarray(log_e, dtype=np.float64)
+    values, limit = _values_and_limit(log_e, alpha)
     order = np.argsort(-values, kind="stable")
-    limits = np.log(values.size) - np.log(check_share(alpha, name="alpha")) - np.log(np.arange(1, values.size + 1))
-    passed = np.flatnonzero(values[order] >= limits)
+    passed = np.flatnonzero(values[order] >= limit - np.log(np.arange(1, values.size + 1)))
     return np.asarray(order[: passed[-1] + 1] if passed.size else order[:0])
 
 
@@ -41,7 +42,19 @@ def e_bonferroni(log_e: ArrayLike, *, alpha: float) -> NDArray[np.int64]:
     >>> e_bonferroni(np.log([400.0, 250.0, 1.0]), alpha=0.01).tolist()
     [0]
     """
-    values = np.asarray(log_e, dtype=np.float64)
+    values, limit = _values_and_limit(log_e, alpha)
     order = np.argsort(-values, kind="stable")
-    limit = np.log(values.size) - np.log(check_share(alpha, name="alpha"))
     return np.asarray(order[values[order] >= limit])
+
+
+def _values_and_limit(log_e: ArrayLike, alpha: float) -> tuple[NDArray[np.float64], float]:
+    """Return the checked values, and log(K / alpha); raises StatisticError for anything but numbers, and for NaN."""
+    try:
+        values = np.asarray(log_e, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise StatisticError("log_e must be a 1-D array of numbers, one per class") from None
+    if values.ndim != 1:
+        raise StatisticError(f"log_e must be a 1-D array of numbers, one per class, got shape {values.shape}")
+    if np.isnan(values).any():
+        raise StatisticError(f"log_e[{int(np.isnan(values).argmax())}] is nan; a class without evidence has -inf")
+    return values, math.log(max(values.size, 1)) - math.log(check_share(alpha, name="alpha"))

@@ -125,6 +125,13 @@ def _log_e(shares: Floats, bounds: Floats, bets: Floats, looks: tuple[int, int, 
     n_rows, n_looks, planned_looks = looks
     per_look = log_likelihood_ratios(n_rows * shares, n_rows, bounds, bets)
     n_starts = min(n_looks, planned_looks)
-    ages = np.arange(n_looks - n_starts + 1, n_looks + 1)[:, None, None]  # looks since each start
-    statistics = log_mean_exp(ages * per_look[None], axis=0) + math.log(n_starts) - math.log(planned_looks)
+    youngest = n_looks - n_starts + 1  # looks since the last restart
+    statistics = youngest * per_look + _log_geometric_sum(per_look, n_starts) - math.log(planned_looks)
     return np.asarray(log_mean_exp(statistics, axis=1))
+
+
+def _log_geometric_sum(log_ratio: Floats, n_terms: int) -> Floats:
+    """Return log(1 + q + ... + q^(n_terms - 1)) for q = exp(log_ratio), whatever the number of terms."""
+    size = np.maximum(np.abs(log_ratio), 1e-12)  # at q = 1 the sum is n_terms, up to rounding
+    falling = np.log(np.expm1(-n_terms * size) / np.expm1(-size))
+    return np.asarray(np.where(log_ratio > 0, falling + (n_terms - 1) * log_ratio, falling))

@@ -8,7 +8,7 @@ are pooled: the bound of 10 rows is at 0.48 of what was seen, that of 100 at 0.8
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+
+
+#: Above it a table of all kinds would be larger than what it saves.
+_MOST_KINDS: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,10 @@ class ReferenceRows:
             _checked_visible(visible, counts.size),
         )
 
+    def __hash__(self) -> int:
+        # Plans are looked up by reference at every look: hashing a hundred thousand counts would cost more than the tests.
+        return hash((len(self.rows), self.rows[:32], self.n_unclaimed_rows, self.error, self.min_alone_rows))
+
     @property
     def n_rows(self) -> int:
         """All rows, claimed or not."""
@@ -113,6 +121,8 @@ class Groups:
         bounds: least healthy share of each group, the pooled one last, shape (groups,).
         shares: share of each group in the reference, shape (groups,).
         visible: what an observed drop is of a true one, shape (groups,); 1 without a classifier's mistakes.
+        kinds: the different bounds, ascending, shape (kinds,).
+        kind_of: which of them each group has, shape (groups,).
     """
 
     alone: Ints
@@ -120,11 +130,26 @@ class Groups:
     bounds: Floats
     shares: Floats
     visible: Floats
+    kinds: Floats
+    kind_of: Ints
 
     def rows_of(self, counts: Ints) -> Ints:
         """Return the rows of each group of a look, shape (groups,)."""
         alone = counts[self.alone]
         return np.append(alone, counts[self.pooled].sum()) if self.pooled.size else alone
+
+    def alike(self, counts: Ints) -> tuple[Ints, Floats, Ints]:
+        """Return rows, bound and number of groups that are alike in both, each of shape (kinds,).
+
+        A tail of a hundred thousand cells holds a few thousand kinds: most have the same few rows, then and now.
+        """
+        rows = self.rows_of(counts)
+        if rows.size == 0 or self.kinds.size * (int(rows.max()) + 1) > _MOST_KINDS:
+            return rows, self.bounds, np.ones(rows.size, dtype=np.int64)
+        width = int(rows.max()) + 1
+        n_alike = np.bincount(self.kind_of * width + rows, minlength=self.kinds.size * width)
+        found = np.flatnonzero(n_alike)
+        return found % width, self.kinds[found // width], n_alike[found]
 
 
 def grouped(reference: ReferenceRows, among: Ints, *, max_drop: float, error: float) -> Groups:
@@ -148,7 +173,9 @@ def grouped(reference: ReferenceRows, among: Ints, *, max_drop: float, error: fl
     if reference.visible:
         visible[: alone.size] = np.asarray(reference.visible)[alone]
         visible[alone.size :] = reference.visible_of(pooled)
-    return Groups(alone, pooled, (1 - max_drop * visible) * floors, held / reference.n_rows, visible)
+    bounds = (1 - max_drop * visible) * floors
+    kinds, kind_of = np.unique(bounds, return_inverse=True)
+    return Groups(alone, pooled, bounds, held / reference.n_rows, visible, kinds, kind_of)
 
 
 def _checked_visible(visible: ArrayLike, n_cells: int) -> tuple[float, ...]:

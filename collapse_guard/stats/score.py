@@ -7,13 +7,14 @@ words that no other document of the look has.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import numpy as np
 
 from collapse_guard.errors import StatisticError
-from collapse_guard.stats.checks import check_looks, check_share
+from collapse_guard.stats.arguments import check_looks, check_share
 from collapse_guard.stats.evalues import log_mean_exp, shiryaev_roberts
 
 if TYPE_CHECKING:
@@ -39,15 +40,17 @@ def as_scores(values: ArrayLike, *, name: str) -> NDArray[np.float64]:
     ...
     collapse_guard.errors.StatisticError: scores[1] is 1.5; scores lie in [0, 1], rescale them
     """
+    wanted = f"{name} must be a non-empty 1-D array of numbers in [0, 1]"
     try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise StatisticError(f"{name} must be a non-empty 1-D array of numbers in [0, 1]") from None
-    if array.ndim != 1 or array.size == 0:
-        raise StatisticError(f"{name} must be a non-empty 1-D array of numbers in [0, 1], got shape {array.shape}")
+        given = np.asarray(values)
+    except ValueError:
+        raise StatisticError(f"{wanted}, got ragged lists") from None
+    if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "fiub":  # text that looks like numbers is text
+        raise StatisticError(f"{wanted}, got shape {given.shape} of {given.dtype}")
+    array = given.astype(np.float64, copy=False)
     wrong = np.flatnonzero(~((array >= 0) & (array <= 1)))
     if wrong.size:
-        raise StatisticError(f"{name}[{wrong[0]}] is {array[wrong[0]]:g}; scores lie in [0, 1], rescale them")
+        raise StatisticError(f"{name}[{wrong[0]}] is {float(array[wrong[0]])}; scores lie in [0, 1], rescale them")
     return array
 
 
@@ -60,13 +63,19 @@ def mean_floor(scores: ArrayLike, *, error: float) -> float:
     True
     """
     array = as_scores(scores, name="reference_scores")
-    limit = -np.log(check_share(error, name="error"))
-    low, high = 0.0, float(array.mean())
-    for _ in range(40):
+    limit = -math.log(check_share(error, name="error"))
+    mean = float(array.mean())
+    if mean == 0:
+        return 0.0
+    values, rows = np.unique(array / mean, return_counts=True)
+    bets = 0.8 * 0.5 ** np.arange(2 + int(math.log2(array.size)))  # rare scores of many rows need bets near 1 / rows
+    low, high = 0.0, 1.0  # of the bound over the mean
+    for _ in range(20):
         middle = (low + high) / 2
-        wealth = log_mean_exp(_log_wealth(1 - array, 1 - middle))  # "higher" is "lower" of the mirrored score
+        gains = values / middle - 1  # a score of 0 costs a bet all it stakes
+        wealth = log_mean_exp(np.array([np.log1p(bet * gains) @ rows for bet in bets]))
         low, high = (middle, high) if wealth >= limit else (low, middle)
-    return low
+    return low * mean
 
 
 def _log_wealth(scores: NDArray[np.float64], bound: float) -> NDArray[np.float64]:

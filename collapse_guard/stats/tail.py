@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 
 from collapse_guard.errors import StatisticError
-from collapse_guard.stats.checks import check_looks, check_share
+from collapse_guard.stats.arguments import check_looks, check_share
 from collapse_guard.stats.counts import as_counts, as_rows
 from collapse_guard.stats.evalues import (
     CLASS_BETS,
@@ -172,14 +172,13 @@ class TailEvidence:
         in_tail = array[plan.tail]
         tail_rows = np.array([in_tail.sum()])
         mass = log_likelihood_ratios(tail_rows, n_rows, plan.mass_bound, MASS_BETS)[0]
-        groups = plan.groups
-        ratios = log_likelihood_ratios(groups.rows_of(array), n_rows, groups.bounds, CLASS_BETS)
-        per_class = log_mean_exp(ratios, axis=1)
+        rows, bounds, n_alike = plan.groups.alike(array)
+        per_class = log_mean_exp(log_likelihood_ratios(rows, n_rows, bounds, CLASS_BETS), axis=1)
         return replace(
             self,
             n_looks=self.n_looks + 1,
             log_mass=self._restarted(self.log_mass, mass),
-            log_coverage=self._restarted(self.log_coverage, coverage_log_ratios(per_class)),
+            log_coverage=self._restarted(self.log_coverage, coverage_log_ratios(per_class, n_alike)),
             last_n_rows=n_rows,
             last_tail_rows=int(tail_rows[0]),
             last_tail_cells=int((in_tail > 0).sum()),

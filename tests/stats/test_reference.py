@@ -44,8 +44,8 @@ def test_pooled_classes_have_evidence_together_and_none_of_their_own() -> None:
     evidence = ClassEvidence.start(ReferenceRows.of(ROWS, max_alone=2), max_class_drop=0.5, planned_looks=50)
     result = evidence.update([5_200, 2_100, 10, 5, 3, 1, 0]).compute()
     assert result.log_e_pooled > math.log(100)
-    assert result.log_e_per_class[2:] == (-math.inf,) * 5
-    alone = [result.log_e_per_class[0], result.log_e_per_class[1], result.log_e_pooled]
+    assert [result.log_e_of(cell) for cell in range(7)][2:] == [-math.inf] * 5
+    alone = [result.log_e_of(0), result.log_e_of(1), result.log_e_pooled]
     assert result.log_e == pytest.approx(math.log(np.exp(alone).mean()))
 
 
@@ -152,9 +152,9 @@ def test_the_margin_follows_what_is_visible_so_that_extinction_is_still_seen() -
     aware = ClassEvidence.start(ReferenceRows.of([9_925, 75], visible=visible), max_class_drop=0.5, planned_looks=1)
     gone = [99_700, 300]  # extinct, and still labelled by mistake: 40 % of what it was
     halved = [99_475, 525]  # half of its true rows: 70 % of what it was, within the margin
-    assert aware.update(gone).compute().log_e_per_class[1] > plain.update(gone).compute().log_e_per_class[1]
-    assert aware.update(gone).compute().log_e_per_class[1] > math.log(100)
-    assert aware.update(halved).compute().log_e_per_class[1] < 0
+    assert aware.update(gone).compute().log_e_of(1) > plain.update(gone).compute().log_e_of(1)
+    assert aware.update(gone).compute().log_e_of(1) > math.log(100)
+    assert aware.update(halved).compute().log_e_of(1) < 0
     tail = TailEvidence.start(ReferenceRows.of([9_925, 75], visible=visible), **DROPS)
     assert tail.plan().mass_bound[0] == pytest.approx((1 - 0.1 * 0.6) * 0.0075)
 

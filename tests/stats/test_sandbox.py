@@ -59,11 +59,11 @@ class Shipped:
         return cls(real, (Panel.start(COVERAGE, real, real.counts, against="real", error=0.0),))
 
     def look(self, sample: NDArray[np.int64]) -> Self:
-        counts = CellCounts.of(sample)
-        panels = tuple(panel.look(counts) for panel in self.panels)
+        panels = tuple(panel.look(sample, n_unclaimed_rows=0) for panel in self.panels)
         decision = decide(COVERAGE, [panel.result() for panel in panels], [], n_planned=2)
         if len(panels) == 1:  # this was the first model; from the next generation on it is a reference
             error = reference_error(COVERAGE) * COVERAGE.false_halt_rate
+            counts = CellCounts.of(sample)
             panels = (*panels, Panel.start(COVERAGE, self.real, counts, against="first_model", error=error))
         return replace(self, panels=panels, halted=decision.action is Action.HALT)
 

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from collapse_guard.scenarios.experiments.digit_vae import Images, Ints
 
 N_CLASSES, N_ROWS = 10, 4_000
+#: Rows of a look. Samples cost next to nothing, and a class with thirty real rows needs many to be seen at half of it.
+N_LOOK: Final = 100_000
+#: Every generation starts from the same weights and takes its rows in the same order: only its data differ.
+FIT_SEED: Final = 1_000
 RAREST_TO_COMMONEST: Final = 0.02
 JITTER: Final = 0.05
 KEPT_SHARE: Final = 0.80
@@ -70,8 +74,8 @@ class Digits:
     def filtered(self, rows: Table) -> Table:
         """Return the rows that some class claims, of each class the 80 % that lie nearest to a real image."""
         (images,) = rows.columns
-        labels = self.labeller(images.astype(np.float32))
-        distances = nearest_distances(images.astype(np.float32), self.labeller.held_out)
+        labels = self.labeller(images)
+        distances = nearest_distances(images, self.labeller.held_out)
         kept = [_nearest(np.flatnonzero(labels == label), distances) for label in range(N_CLASSES)]
         return rows.take(np.sort(np.concatenate(kept)))
 
@@ -111,14 +115,14 @@ def _watched(setting: Setting, run: int) -> Iterator[Step]:
     real = world.rows(N_ROWS, rng)
     truth = Labelled.of(world.labeller(real))
     guards = {name: _guard(truth, setting, references) for name, references in REFERENCES.items()}
-    for made in _generations(setting, world, real, rng):
-        seen = Labelled.of(world.labeller(made))
+    for look in _generations(setting, world, real, rng):
+        seen = Labelled.of(world.labeller(look))
         guards = {
             name: guard.look(seen.counts, n_unclaimed_rows=seen.n_unclaimed_rows) for name, guard in guards.items()
         }
         figures = {
-            "weakest class": float((seen.counts / truth.counts).min()),
-            "unclaimed share": seen.n_unclaimed_rows / len(made),
+            "weakest class": float((seen.counts / N_LOOK / (truth.counts / N_ROWS)).min()),
+            "unclaimed share": seen.n_unclaimed_rows / N_LOOK,
             "tail mass": guards["real"].tail_mass_ratio,
             "log e, real": guards["real"].log_e,
             "log e, first model": guards["first model"].log_e,
@@ -130,18 +134,19 @@ def _guard(truth: Labelled, setting: Setting, references: tuple[str, ...]) -> Gu
     return Guard.over_cells(
         truth.counts,
         planned_looks=setting.generations,
-        look_rows=N_ROWS,
+        look_rows=N_LOOK,
         n_unclaimed_rows=truth.n_unclaimed_rows,
         references=references,
     )
 
 
 def _generations(setting: Setting, world: Digits, real: Images, rng: np.random.Generator) -> Iterator[Images]:
+    """Yield each generation's look; the next generation may learn from its first ``N_ROWS`` rows."""
     made: list[Table] = []
     for _ in range(setting.generations):
         rows = training_rows(setting, Table((real,)), made, rng, filtered=world.filtered).columns[0]
         if setting.policy == FRESH and made:
             rows = world.rows(N_ROWS, rng)
-        fit_seed, sample_seed = rng.integers(2**31, size=2).tolist()
-        made.append(Table((fit_vae(rows.astype(np.float32), seed=fit_seed)(N_ROWS, sample_seed),)))
-        yield made[-1].columns[0].astype(np.float32)
+        look = fit_vae(rows, seed=FIT_SEED)(N_LOOK, int(rng.integers(2**31)))
+        yield look
+        made.append(Table((look[:N_ROWS],)))
