@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collapse_guard.cells import fit_cells
     from collapse_guard.errors import (
         AccumulationError,
         CollapseGuardError,
@@ -24,12 +25,21 @@ if TYPE_CHECKING:
     from collapse_guard.integrations.hf_tags import tag
     from collapse_guard.integrations.lightning import CollapseGuard
     from collapse_guard.manifest import Manifest, load_manifest, write_manifest
+    from collapse_guard.monitor import Anchor, Reference
     from collapse_guard.policy import Policy, load_policy
     from collapse_guard.records import Decision, Evidence, Finding, Origin
-    from collapse_guard.stats import ClassEvidence, TailEvidence
+    from collapse_guard.stats import (
+        ClassEvidence,
+        FixedSetEvidence,
+        ReferenceRows,
+        ScoreEvidence,
+        TailEvidence,
+        minimum_detectable_drop,
+    )
 
 _HOMES: Final[dict[str, str]] = {
     "AccumulationError": "errors",
+    "Anchor": "monitor",
     "ClassEvidence": "stats",
     "CollapseGuard": "integrations.lightning",
     "CollapseGuardError": "errors",
@@ -38,6 +48,7 @@ _HOMES: Final[dict[str, str]] = {
     "Decision": "records",
     "Evidence": "records",
     "Finding": "records",
+    "FixedSetEvidence": "stats",
     "GuardedDataset": "integrations.hf_datasets",
     "InputError": "errors",
     "Manifest": "manifest",
@@ -45,17 +56,23 @@ _HOMES: Final[dict[str, str]] = {
     "Origin": "records",
     "Policy": "policy",
     "PolicyError": "errors",
+    "Reference": "monitor",
+    "ReferenceRows": "stats",
+    "ScoreEvidence": "stats",
     "TailEvidence": "stats",
     "check": "gate",
+    "fit_cells": "cells",
     "forecast": "forecast",
     "load_manifest": "manifest",
     "load_policy": "policy",
+    "minimum_detectable_drop": "stats",
     "tag": "integrations.hf_tags",
     "write_manifest": "manifest",
 }
 
 __all__ = [
     "AccumulationError",
+    "Anchor",
     "ClassEvidence",
     "CollapseGuard",
     "CollapseGuardError",
@@ -64,6 +81,7 @@ __all__ = [
     "Decision",
     "Evidence",
     "Finding",
+    "FixedSetEvidence",
     "GuardedDataset",
     "InputError",
     "Manifest",
@@ -71,11 +89,16 @@ __all__ = [
     "Origin",
     "Policy",
     "PolicyError",
+    "Reference",
+    "ReferenceRows",
+    "ScoreEvidence",
     "TailEvidence",
     "check",
+    "fit_cells",
     "forecast",
     "load_manifest",
     "load_policy",
+    "minimum_detectable_drop",
     "tag",
     "write_manifest",
 ]

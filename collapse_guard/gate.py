@@ -144,6 +144,8 @@ def _notes(subject: Subject) -> tuple[str, ...]:
     notes = []
     if policy.coverage is None:
         notes.append("the policy has no coverage section: classes that disappear are not looked for (CG501)")
+    elif not policy.coverage.cells:
+        notes.append("coverage.cells is empty: classes that disappear are not looked for (CG501)")
     if policy.accumulation.mode == "off":
         notes.append("accumulation is off: lost real rows are not looked for (CG201, CG202, CG204)")
     return tuple(notes)

@@ -154,7 +154,7 @@ class Coverage(Section):
     min_alone_sampled_rows: Rows = Field(
         100, description="the same where the reference is a sample; the bound of 100 rows is at 0.81 of what was seen"
     )
-    max_alone: int = Field(512, ge=1, description="classes guarded alone at most, which bounds the evidence to 64 KiB")
+    max_alone: int = Field(256, ge=1, description="classes guarded alone at most; it bounds the evidence to 64 KiB")
     tail_mass: OpenShare = Field(0.10, description="the tail: rarest cells that together hold at most this share")
     max_mass_drop: Drop = Field(0.10, description="tolerated drop of the tail's mass before it counts as shrinking")
     max_coverage_drop: Drop = Field(0.50, description="tolerated drop of each tail cell in the coverage test")

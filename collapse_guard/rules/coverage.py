@@ -19,7 +19,7 @@ def classes_alive(subject: Subject) -> Iterator[Finding]:
     assert subject.manifest is not None
     before = subject.reference or subject.previous
     coverage = subject.policy.coverage
-    if before is None or coverage is None:
+    if before is None or coverage is None or not coverage.cells:
         return
     reference = {name: rows for name, rows in before.class_rows(Origin.REAL).items() if rows >= coverage.min_class_rows}
     if not reference and not before.class_rows(Origin.REAL):

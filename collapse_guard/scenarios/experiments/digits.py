@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 N_CLASSES, N_ROWS = 10, 4_000
 #: Rows of a look. Samples cost next to nothing, and a class with thirty real rows needs many to be seen at half of it.
-N_LOOK: Final = 100_000
+N_LOOK: Final = 16_000
 #: Every generation starts from the same weights and takes its rows in the same order: only its data differ.
 FIT_SEED: Final = 1_000
 RAREST_TO_COMMONEST: Final = 0.02
