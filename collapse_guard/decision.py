@@ -105,6 +105,14 @@ def reference_error(coverage: Coverage) -> float:
     return coverage.reference_error if is_sampled else 0.0
 
 
+def sampled_error(coverage: Coverage) -> float:
+    """Return what one sampled reference may spend of the false-halt rate: an equal part each."""
+    n_maps = len(coverage.cells)
+    n_sampled = n_maps * ("first_model" in coverage.references) + n_maps * (coverage.real_is == "sample")
+    n_sampled += len(coverage.scores)
+    return reference_error(coverage) * coverage.false_halt_rate / max(n_sampled, 1)
+
+
 def combined_log_e(parts: Sequence[Part]) -> float:
     """Return the log of the weighted average of e-values, which is an e-value; parts that are missing count as 0."""
     shares = [part.log_share for part in parts]
@@ -178,13 +186,15 @@ def decide_fixed(
 
 
 def dying_classes(panels: Sequence[PanelResult], alpha: float) -> list[str]:
-    """Return the classes that e-BH names at level ``alpha``, of each panel in turn, each once."""
-    named: list[str] = []
-    for panel in panels:
-        classes = panel.classes
-        found = e_bh(classes.log_e_alone, alpha=alpha) if classes.cells else ()
-        named += [panel.names[classes.cells[number]] for number in found]
-    return list(dict.fromkeys(named))
+    """Return the classes that e-BH names at level ``alpha``, over all panels at once, strongest first, each once."""
+    tested = [
+        (log_e, panel.names[cell])
+        for panel in panels
+        for cell, log_e in zip(panel.classes.cells, panel.classes.log_e_alone, strict=True)
+    ]
+    if not tested:
+        return []
+    return list(dict.fromkeys(tested[number][1] for number in e_bh([log_e for log_e, _ in tested], alpha=alpha)))
 
 
 def weakest_classes(panels: Sequence[PanelResult], most: int = 5) -> list[str]:

@@ -77,7 +77,11 @@ def _added(buffer: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
 
 def _integer_lookup(cells: CellMap) -> torch.Tensor | None:
     """Return label -> cell for labels 0, 1, 2, ...; the last entry stands for every other label."""
-    if not isinstance(cells, LabelCells) or cells.rarity is not None or not all(name.isdecimal() for name in cells.names):
+    if (
+        not isinstance(cells, LabelCells)
+        or cells.rarity is not None
+        or not all(name.isdecimal() for name in cells.names)
+    ):
         return None
     if max(map(int, cells.names)) > _MAX_LABEL:
         return None

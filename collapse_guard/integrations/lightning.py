@@ -16,7 +16,7 @@ import numpy as np
 from collapse_guard._optional import need
 from collapse_guard.errors import CollapseHalt, ContractError, InputError
 from collapse_guard.integrations.batch_tally import BatchTally
-from collapse_guard.integrations.trainer_state import gathered, is_dry, is_last_epoch, sampling, stop
+from collapse_guard.integrations.trainer_state import all_rows, is_dry, is_last_epoch, sampling, stop, summed
 from collapse_guard.manifest import Manifest, load_manifest
 from collapse_guard.monitor import (
     Anchor,
@@ -32,6 +32,7 @@ from collapse_guard.monitor import (
     read_sample,
     renewed,
     run_view,
+    sampled_rows,
     too_many_looks,
     write_state,
 )
@@ -236,10 +237,14 @@ class CollapseGuard(_Callback):
         self._looked_at_step = trainer.global_step
         coverage = coverage_of(self.policy)
         n_rows = -(-coverage.samples_per_look // trainer.world_size)
-        wanted = n_rows if coverage.looks == "fresh" else None
         with sampling(pl_module, seed=self._seed(trainer)):
-            sample = read_sample(self.sampler(pl_module, n_rows), self.watch.anchor, coverage, n_rows=wanted)
-        sample = gathered(trainer, sample)
+            drawn = self.sampler(pl_module, n_rows)
+        if coverage.scores and trainer.world_size > 1:
+            drawn, n_rows = all_rows(trainer, sampled_rows(drawn)), n_rows * trainer.world_size
+            sample = read_sample(drawn, self.watch.anchor, coverage, n_rows=n_rows)
+        else:
+            wanted = n_rows if coverage.looks == "fresh" else None
+            sample = summed(trainer, read_sample(drawn, self.watch.anchor, coverage, n_rows=wanted))
         self.watch = self.watch.look(*sample.counts, scores=sample.scores, epoch=epoch, advisory=sample.advisory)
         decision = self.watch.decision
         assert decision is not None

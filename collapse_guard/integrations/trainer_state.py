@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from collapse_guard.stats import CellCounts
@@ -15,7 +16,6 @@ from collapse_guard.stats import CellCounts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
     from pytorch_lightning import LightningModule, Trainer
 
     from collapse_guard.monitor import Sample
@@ -53,13 +53,18 @@ def sampling(pl_module: LightningModule, *, seed: int) -> Iterator[None]:
             module.training = training
 
 
-def gathered(trainer: Trainer, sample: Sample) -> Sample:
-    """Return the look of all ranks: sums of whole numbers and all scores, so that every rank decides on the same."""
+def summed(trainer: Trainer, sample: Sample) -> Sample:
+    """Return the look of all ranks: sums of whole numbers, so that every rank decides on the same ones."""
     if trainer.world_size == 1:
         return sample
-    counts = tuple(_summed(trainer, each) for each in sample.counts)
-    scores = tuple(_all_of(trainer, each) for each in sample.scores)
-    return replace(sample, counts=counts, scores=scores)
+    return replace(sample, counts=tuple(_summed(trainer, each) for each in sample.counts))
+
+
+def all_rows(trainer: Trainer, rows: pa.Table) -> pa.Table:
+    """Return the rows of all ranks: a score that looks at the other rows of its look must see all of them."""
+    parts: list[pa.Table] = [rows] * trainer.world_size
+    torch.distributed.all_gather_object(parts, rows)
+    return pa.concat_tables(parts, promote_options="permissive")
 
 
 def _summed(trainer: Trainer, counts: CellCounts) -> CellCounts:
@@ -68,12 +73,6 @@ def _summed(trainer: Trainer, counts: CellCounts) -> CellCounts:
     )
     total = trainer.strategy.reduce(local, reduce_op="sum").tolist()
     return CellCounts(tuple(total[:-1]), total[-1])
-
-
-def _all_of(trainer: Trainer, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the scores of all ranks, in the order of the ranks; every rank has as many."""
-    local = torch.as_tensor(scores, dtype=torch.float64, device=trainer.strategy.root_device)
-    return np.asarray(trainer.strategy.all_gather(local).reshape(-1).cpu().numpy(), dtype=np.float64)
 
 
 def stop(trainer: Trainer) -> None:

@@ -5,7 +5,7 @@ from collapse_guard.monitor.chain import begin_watch, halt_on, is_due, renewed, 
 from collapse_guard.monitor.contract import check_contract
 from collapse_guard.monitor.look import Look
 from collapse_guard.monitor.record import evidence_path, halt_in, read_state, run_view, write_state
-from collapse_guard.monitor.sample import Sample, read_sample
+from collapse_guard.monitor.sample import Sample, read_sample, sampled_rows
 from collapse_guard.monitor.watch import Watch, coverage_of
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "read_state",
     "renewed",
     "run_view",
+    "sampled_rows",
     "too_many_looks",
     "write_anchor",
     "write_state",

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from collapse_guard._atomic import write_bytes
 from collapse_guard.cells import CellMap, cells_from_state, fit_cells
+from collapse_guard.decision import sampled_error
 from collapse_guard.errors import CellError, InputError
 from collapse_guard.kernels import canonical_bytes, sha256_hex
 from collapse_guard.monitor.scoring import score_rows
@@ -38,14 +39,14 @@ class Reference:
     """Real rows per cell, and the map that made them.
 
     Args:
-        visible: of each cell's rows, the share that truly belong to it, where a classifier gives the cells
-            (:class:`~collapse_guard.stats.Dilution`); empty where it makes no mistakes.
+        false_shares: share of all rows that a classifier puts into each cell by mistake
+            (:class:`~collapse_guard.stats.Dilution`); empty where it makes none.
         name: name of the cell map in reports.
     """
 
     cells: CellMap
     counts: CellCounts
-    visible: tuple[float, ...] = ()
+    false_shares: tuple[float, ...] = ()
     name: str = "cells"
 
     @classmethod
@@ -65,13 +66,15 @@ class Reference:
             log.warning("collapse_guard: the classifier hides most of %d cells (false alarms exceed half of their"
                         " share): %s", len(noisy), shown)  # fmt: skip
         counts = CellCounts.zeros(cells.n_cells).update(np.asarray(found))
-        return cls(cells, counts, rates.visible(), name)
+        return cls(cells, counts, rates.false_rates, name)
 
     @property
     def digest(self) -> str:
         """Digest over cell map and counts."""
         record = {"cells": self.cells.digest, "rows": self.counts.rows, "unclaimed": self.counts.n_unclaimed_rows}
-        return sha256_hex([canonical_bytes(record | ({"visible": self.visible} if self.visible else {}))])
+        return sha256_hex(
+            [canonical_bytes(record | ({"false_shares": self.false_shares} if self.false_shares else {}))]
+        )
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ class Anchor:
         if not isinstance(began, dict) or began.get("cells_digests") != [each.cells.digest for each in self.maps]:
             return self
         maps = tuple(
-            replace(own, counts=counts_of(entry), visible=tuple(entry["visible"]))
+            replace(own, counts=counts_of(entry), false_shares=tuple(entry["false_shares"]))
             for own, entry in zip(self.maps, began["maps"], strict=True)
         )
         return replace(self, maps=maps, score_means=tuple(began["score_means"]))
@@ -146,7 +149,7 @@ class Anchor:
         """Return plain values: what :meth:`of_chain` needs."""
         return {
             "cells_digests": [each.cells.digest for each in self.maps],
-            "maps": [counts_state(each.counts) | {"visible": list(each.visible)} for each in self.maps],
+            "maps": [counts_state(each.counts) | {"false_shares": list(each.false_shares)} for each in self.maps],
             "score_means": list(self.score_means),
         }
 
@@ -242,8 +245,15 @@ def _score_means(rows: Rows, coverage: Coverage) -> tuple[float | None, ...]:
             means.append(None)
             continue
         size = coverage.samples_per_look
-        parts = [score_rows(score, rows.slice(start, size)) for start in range(0, max(rows.num_rows, 1), size)]
-        values = np.concatenate(parts)
-        error = coverage.reference_error * coverage.false_halt_rate / len(coverage.scores)
+        if rows.num_rows < size:
+            text = f"score {score.title!r} against real needs a look of real rows, {size} (samples_per_look)"
+            raise CellError(f"{text}, got {rows.num_rows}; measure it against first_model, or look at fewer rows")
+        # Looks of one size only: the share of words that no other document has depends on how many documents there are.
+        values = np.concatenate([score_rows(score, rows.slice(start, size)) for start in _starts(rows.num_rows, size)])
+        error = sampled_error(coverage)
         means.append(float(values.mean()) if coverage.real_is == "target" else mean_floor(values, error=error))
     return tuple(means)
+
+
+def _starts(n_rows: int, size: int) -> range:
+    return range(0, n_rows - size + 1, size)

@@ -28,7 +28,9 @@ def begin_watch(
     """
     generation = 1 if manifest is None else manifest.header.generation + 1
     if parent is None:
-        return Watch.start(policy, reference, generation=generation)
+        has_parent = manifest is not None and bool(manifest.header.parents)
+        note = "evidence starts anew: the data has a parent generation, and no parent= was given" if has_parent else ""
+        return replace(Watch.start(policy, reference, generation=generation), note=note)
     left = None if parent.path is None else evidence_path(parent.path)
     if left is None or not left.exists():
         note = "evidence starts anew: the parent left none beside its manifest"

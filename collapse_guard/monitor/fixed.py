@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from collapse_guard.monitor.anchor import counts_of, counts_state
-from collapse_guard.stats import CellCounts, FixedSetEvidence, FixedSetResult, ReferenceRows
+from collapse_guard.monitor.panel import healthy_rows
+from collapse_guard.stats import CellCounts, FixedSetEvidence, FixedSetResult
+from collapse_guard.stats.fixed_set import look_share
 from collapse_guard.stats.folding import folded_state, with_folded
-from collapse_guard.stats.tail import rarest_cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,12 +31,14 @@ class FixedLooks:
     first_generation: int
     generation: int
     tests: tuple[FixedSetEvidence, ...]
+    parent: tuple[CellCounts, ...] = ()
+    n_parent_looks: int = 0
     latest: tuple[CellCounts, ...] = ()
 
     @classmethod
     def start(cls, coverage: Coverage, maps: tuple[Reference, ...], generation: int) -> Self:
         """Return the tests of a chain's first generation; without a parent they are measured against real rows."""
-        return cls(coverage, maps, generation, generation, _tests(coverage, maps, (), 1))
+        return cls(coverage, maps, generation, generation, _tests(coverage, maps, (), number=1, n_parent_looks=0))
 
     @property
     def tail(self) -> tuple[int, ...]:
@@ -48,8 +50,7 @@ class FixedLooks:
         """The baseline in words."""
         if self.coverage.baseline == "peak":
             return "the run's own peak"
-        is_child = self.coverage.baseline == "parent" and self.generation > self.first_generation
-        return "the parent" if is_child else "real"
+        return "the parent" if self.parent else "real"
 
     def look(self, counts: Sequence[CellCounts]) -> Self:
         """Return the tests after one look."""
@@ -67,9 +68,15 @@ class FixedLooks:
         """Return the tests of a later generation, whose parent is the latest look."""
         if generation == self.generation or self.coverage.baseline == "real":
             return replace(self, generation=generation)
+        if self.coverage.baseline == "peak":
+            return self._restarted(generation, (), 0)
+        return self._restarted(generation, self.latest, self.tests[0].n_looks)
+
+    def _restarted(self, generation: int, parent: tuple[CellCounts, ...], n_looks: int) -> Self:
+        """Return the tests of a generation without looks; ``n_looks`` were taken before the parent's last one."""
         number = generation - self.first_generation + 1
-        parent = self.latest if self.coverage.baseline == "parent" else ()
-        return replace(self, generation=generation, tests=_tests(self.coverage, self.maps, parent, number))
+        tests = _tests(self.coverage, self.maps, parent, number=number, n_parent_looks=n_looks)
+        return replace(self, generation=generation, tests=tests, parent=parent, n_parent_looks=n_looks)
 
     def state(self) -> dict[str, Any]:
         """Return plain values."""
@@ -77,10 +84,8 @@ class FixedLooks:
             "first_generation": self.first_generation,
             "generation": self.generation,
             "tests": [folded_state(test) for test in self.tests],
-            "parent": [
-                {"rows": list(test.reference.rows), "n_unclaimed_rows": test.reference.n_unclaimed_rows}
-                for test in self.tests
-            ],
+            "parent": [counts_state(each) for each in self.parent],
+            "n_parent_looks": self.n_parent_looks,
             "latest": [counts_state(each) for each in self.latest],
         }
 
@@ -88,36 +93,46 @@ class FixedLooks:
         """Return the tests with the evidence of ``state``, at its generation; raises on anything else."""
         first, generation = int(state["first_generation"]), int(state["generation"])
         parent, latest = (tuple(counts_of(each) for each in state[key]) for key in ("parent", "latest"))
-        number = max(generation - first + 1, 1)
-        fresh = _tests(self.coverage, self.maps, parent if self.coverage.baseline == "parent" else (), number)
-        tests = tuple(with_folded(test, part) for test, part in zip(fresh, state["tests"], strict=True))
-        return replace(self, first_generation=first, generation=generation, tests=tests, latest=latest)
+        if first > generation:
+            raise ValueError(f"generation {generation} is before the first one, {first}")
+        began = replace(self, first_generation=first)
+        if self.coverage.baseline != "real":
+            began = began._restarted(generation, parent, int(state["n_parent_looks"]))  # noqa: SLF001 - of this very class
+        tests = tuple(with_folded(test, part) for test, part in zip(began.tests, state["tests"], strict=True))
+        return replace(began, generation=generation, tests=tests, latest=latest)
 
 
 def _tests(
-    coverage: Coverage, maps: Sequence[Reference], parent: Sequence[CellCounts], number: int
+    coverage: Coverage,
+    maps: Sequence[Reference],
+    parent: Sequence[CellCounts],
+    *,
+    number: int,
+    n_parent_looks: int,
 ) -> tuple[FixedSetEvidence, ...]:
     """Return the tests of a chain's ``number``-th generation; against real rows without a ``parent``."""
     level = coverage.false_halt_rate / len(maps)
-    level *= 1.0 if coverage.baseline == "real" else 6 / (math.pi * number) ** 2
-    is_sample = number > 1 and bool(parent)
-    error = level * coverage.reference_error if is_sample or coverage.real_is == "sample" else 0.0
+    level *= 1.0 if coverage.baseline == "real" else look_share(number)
+    error = level * coverage.reference_error if parent or coverage.real_is == "sample" else 0.0
+    error *= look_share(n_parent_looks) if parent else 1.0  # which look was the parent's last may depend on what it saw
+    counts = parent or [each.counts for each in maps]
     return tuple(
-        FixedSetEvidence.start(
-            ReferenceRows.of(
-                rows.rows,
-                n_unclaimed_rows=rows.n_unclaimed_rows,
-                error=error,
-                min_alone_rows=coverage.min_alone_sampled_rows if error else coverage.min_alone_rows,
-                max_alone=coverage.max_alone,
-                visible=each.visible,
-            ),
-            tail_mass=coverage.tail_mass,
-            max_mass_drop=coverage.max_mass_drop,
-            max_class_drop=coverage.max_class_drop,
-            alpha=level - error,
-            baseline="peak" if coverage.baseline == "peak" else "reference",
-            tail=tuple(rarest_cells(each.counts.compute(), coverage.tail_mass).tolist()),
-        )
-        for each, rows in zip(maps, parent or [each.counts for each in maps], strict=True)
+        _test(coverage, each, rows, against="parent" if parent else "real", level=level, error=error)
+        for each, rows in zip(maps, counts, strict=True)
+    )
+
+
+def _test(
+    coverage: Coverage, real: Reference, counts: CellCounts, *, against: str, level: float, error: float
+) -> FixedSetEvidence:
+    rows, tail = healthy_rows(coverage, real, counts, against=against, error=error)
+    least = coverage.min_alone_sampled_rows if error else coverage.min_alone_rows
+    return FixedSetEvidence.start(
+        replace(rows, min_alone_rows=least, max_alone=coverage.max_alone),
+        tail_mass=coverage.tail_mass,
+        max_mass_drop=coverage.max_mass_drop,
+        max_class_drop=coverage.max_class_drop,
+        alpha=level - error,
+        baseline="peak" if coverage.baseline == "peak" else "reference",
+        tail=tail,
     )

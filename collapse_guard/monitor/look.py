@@ -38,10 +38,12 @@ class FirstModel:
     """What the first model of a chain made: the last look of its generation.
 
     Args:
+        n_looks: looks of its generation, the last of which this is.
         counts: rows per cell, of each cell map.
         score_means: the mean that is sure of each score; None for scores that are measured against real rows.
     """
 
     generation: int
+    n_looks: int
     counts: tuple[CellCounts, ...]
     score_means: tuple[float | None, ...]

@@ -55,7 +55,7 @@ def read_sample(sample: Any, anchor: Anchor, coverage: Coverage, *, n_rows: int 
     if sample is None:
         raise CellError("the sampler returned nothing; return cells (1-D integers) or rows (a mapping of columns)")
     if isinstance(sample, (pa.Table, pa.RecordBatch, dict)):
-        rows = _as_table(sample) if isinstance(sample, dict) else sample
+        rows = sampled_rows(sample)
         _check_length(rows.num_rows, n_rows)
         counts = tuple(_counted(_mapped(rows, each.cells), each.cells) for each in anchor.maps)
         scores = () if coverage.looks == "fixed_set" else tuple(score_rows(score, rows) for score in coverage.scores)
@@ -67,6 +67,17 @@ def read_sample(sample: Any, anchor: Anchor, coverage: Coverage, *, n_rows: int 
     counted = _counted(found, anchor.maps[0].cells)
     _check_length(found.size, n_rows)
     return Sample((counted,))
+
+
+def sampled_rows(sample: Any) -> pa.Table:
+    """Return rows that a sampler gave as a table; raises CellError for anything but a mapping of columns or a table."""
+    if isinstance(sample, pa.RecordBatch):
+        return pa.Table.from_batches([sample])
+    if isinstance(sample, pa.Table):
+        return sample
+    if not isinstance(sample, dict):
+        raise CellError(f"the sampler must return rows (a mapping of columns), got {type(sample).__name__}")
+    return _as_table(sample)
 
 
 def text_advice(rows: pa.Table | pa.RecordBatch, coverage: Coverage) -> dict[str, float]:

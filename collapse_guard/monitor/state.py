@@ -43,6 +43,7 @@ def watch_state(watch: Watch) -> dict[str, Any]:
         if first is None
         else {
             "generation": first.generation,
+            "n_looks": first.n_looks,
             "counts": [counts_state(counts) for counts in first.counts],
             "score_means": list(first.score_means),
         },
@@ -84,6 +85,7 @@ def _check_head(state: Mapping[str, Any]) -> None:
 
 def _resumed(watch: W, state: Mapping[str, Any]) -> W:
     """Return the watch as it was when the state was written, at its generation."""
+    generation = int(state["generation"])
     looks = tuple(_look(entry) for entry in state["looks"])
     n_looks = int(state["n_looks"])
     if n_looks < len(looks) or n_looks < 0:
@@ -91,16 +93,16 @@ def _resumed(watch: W, state: Mapping[str, Any]) -> W:
     first = state["first_model"]
     if first is not None:
         counts = tuple(counts_of(entry) for entry in first["counts"])
-        first = FirstModel(int(first["generation"]), counts, tuple(first["score_means"]))
+        first = FirstModel(int(first["generation"]), int(first["n_looks"]), counts, tuple(first["score_means"]))
     before = replace(
-        watch.without_evidence(),
+        watch.without_evidence(generation if first is None else min(generation, first.generation)),
         first_model=first,
         n_looks=n_looks,
         looks=looks,
         decision=None if state["decision"] is None else Decision.from_dict(state["decision"]),
     )
     before = replace(before, fixed=None if before.fixed is None else before.fixed.resumed(state["fixed"]))
-    before = before.at_generation(int(state["generation"]))
+    before = before.at_generation(generation)
     panels = tuple(
         panel.resumed({key: part for key, part in entry.items() if key != "against"})
         for panel, entry in zip(before.panels, state["panels"], strict=True)
@@ -109,7 +111,7 @@ def _resumed(watch: W, state: Mapping[str, Any]) -> W:
         None if part is None else with_folded(part, entry)
         for part, entry in zip(before.scores, state["scores"], strict=True)
     )
-    _check_counted(n_looks, [panel.tail.n_looks for panel in panels])
+    _check_counted(n_looks, {panel.against: panel.tail.n_looks for panel in panels})
     return replace(before, panels=panels, scores=scores)
 
 
@@ -120,6 +122,6 @@ def _look(entry: Mapping[str, Any]) -> Look:
     return Look(**{**entry, "counts": tuple(entry["counts"])})
 
 
-def _check_counted(n_looks: int, found: list[int]) -> None:
-    if any(count > n_looks for count in found) or (found and found[0] != n_looks):
+def _check_counted(n_looks: int, found: dict[str, int]) -> None:
+    if found.get("real", n_looks) != n_looks or any(count > n_looks for count in found.values()):
         raise ValueError(f"its parts hold {found} looks, {n_looks} were counted")

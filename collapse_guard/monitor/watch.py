@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from collapse_guard.decision import ScoreLine, decide, decide_fixed, reference_error
+from collapse_guard.decision import ScoreLine, decide, decide_fixed, sampled_error
 from collapse_guard.errors import PolicyError, Problem, StatisticError
 from collapse_guard.monitor.anchor import Anchor, Reference
 from collapse_guard.monitor.fixed import FixedLooks
@@ -23,6 +23,7 @@ from collapse_guard.monitor.state import resumed_watch, watch_state
 from collapse_guard.records import Action, Decision
 from collapse_guard.stats import CellCounts, ScoreEvidence, mean_floor
 from collapse_guard.stats.advisory import advise_counts
+from collapse_guard.stats.fixed_set import look_share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,6 +80,7 @@ class Watch:
             )
         check_sight(coverage, panels)
         means = anchor.score_means or (None,) * len(coverage.scores)
+        _check_means(coverage, means)
         scores = tuple(_score_start(coverage, number, mean) for number, mean in enumerate(means))
         return cls(policy, anchor, generation, panels, scores)
 
@@ -138,6 +140,8 @@ class Watch:
     def at_generation(self, generation: int) -> Self:
         """Return the watch over a later (or the same) generation, with the evidence so far."""
         coverage = coverage_of(self.policy)
+        if generation < self.generation:
+            raise StatisticError(f"generation {generation} is before {self.generation}; a chain only goes on")
         if self.fixed is not None:
             return replace(self, generation=generation, fixed=self.fixed.at_generation(generation))
         first = self.first_model
@@ -145,7 +149,7 @@ class Watch:
             return replace(self, generation=generation)
         panels = self.panels
         if "first_model" in coverage.references and all(panel.against != "first_model" for panel in panels):
-            error = sampled_error(coverage)
+            error = sampled_error(coverage) * look_share(first.n_looks)
             added = [
                 Panel.start(coverage, each, rows, against="first_model", error=error)
                 for each, rows in zip(self.anchor.maps, first.counts, strict=True)
@@ -162,9 +166,10 @@ class Watch:
         """Whether the last decision was to halt."""
         return self.decision is not None and self.decision.action is Action.HALT
 
-    def without_evidence(self) -> Self:
-        """Return the watch as it was started, at its generation."""
-        return type(self).start(self.policy, self.anchor, generation=self.generation)
+    def without_evidence(self, generation: int | None = None) -> Self:
+        """Return the watch as it was started, at its own generation or another."""
+        at = self.generation if generation is None else generation
+        return type(self).start(self.policy, self.anchor, generation=at)
 
     def state(self) -> dict[str, Any]:
         """Return plain values: what a checkpoint and a child generation need."""
@@ -194,15 +199,18 @@ class Watch:
 
     def _first_model(self, counts: Sequence[CellCounts], scores: Sequence[ArrayLike]) -> FirstModel | None:
         """Return the first model's rows: those of the latest look while it is trained, then always the same."""
-        if self.first_model is not None and self.first_model.generation < self.generation:
-            return self.first_model
+        before = self.first_model
+        if before is not None and before.generation < self.generation:
+            return before
         coverage = coverage_of(self.policy)
-        error = sampled_error(coverage)
+        n_looks = 1 if before is None else before.n_looks + 1
+        # Which look is the last may depend on what the looks showed: each may be it, and spends its own part.
+        error = sampled_error(coverage) * look_share(n_looks)
         means = [
             mean_floor(values, error=error) if declared.against == "first_model" else None
             for declared, values in zip(coverage.scores, scores, strict=True)
         ]
-        return FirstModel(self.generation, tuple(counts), tuple(means))
+        return FirstModel(self.generation, n_looks, tuple(counts), tuple(means))
 
 
 def _score_lines(coverage: Coverage, scores: Sequence[ScoreEvidence | None]) -> list[ScoreLine]:
@@ -247,12 +255,13 @@ def _alive(counts: CellCounts | None, tail: tuple[int, ...]) -> int:
     return 0 if counts is None else int((counts.compute()[list(tail)] > 0).sum())
 
 
-def sampled_error(coverage: Coverage) -> float:
-    """Return what one sampled reference may spend of the false-halt rate: an equal part each."""
-    n_maps = len(coverage.cells)
-    n_sampled = n_maps * ("first_model" in coverage.references) + n_maps * (coverage.real_is == "sample")
-    n_sampled += len(coverage.scores)
-    return reference_error(coverage) * coverage.false_halt_rate / max(n_sampled, 1)
+def _check_means(coverage: Coverage, means: Sequence[float | None]) -> None:
+    if len(means) != len(coverage.scores):
+        raise StatisticError(f"the reference has {len(means)} score means, the policy {len(coverage.scores)} scores")
+    for score, mean in zip(coverage.scores, means, strict=True):
+        if score.against == "real" and mean is None:
+            text = f"score {score.title!r} is measured against real rows, and the reference has no mean of it"
+            raise StatisticError(f"{text}; make the reference with Anchor.fit")
 
 
 def _score_start(coverage: Coverage, number: int, mean: float | None) -> ScoreEvidence | None:

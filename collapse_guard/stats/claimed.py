@@ -61,7 +61,8 @@ class ClaimedEvidence:
         """
         rise = check_share(max_rise, name="max_rise", low_open=False)
         claimed = np.array([reference.n_rows - reference.n_unclaimed_rows])
-        least = float(reference.floors(claimed, error=reference.error)[0]) - rise
+        floor = float(reference.floors(claimed, error=reference.error)[0])
+        least = (min(floor, sum(reference.enough)) if reference.enough else floor) - rise
         if least <= 0:
             text = f"max_rise {rise:g} allows every row to be unclaimed: the reference has"
             raise StatisticError(f"{text} {reference.n_unclaimed_rows / reference.n_rows:.1%} already; lower it")

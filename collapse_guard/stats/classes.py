@@ -12,7 +12,8 @@ from collapse_guard.errors import StatisticError
 from collapse_guard.stats.arguments import check_looks, check_share
 from collapse_guard.stats.counts import as_counts, as_rows
 from collapse_guard.stats.evalues import CLASS_BETS, log_likelihood_ratios, log_mean_exp, shiryaev_roberts
-from collapse_guard.stats.reference import Groups, ReferenceRows, grouped
+from collapse_guard.stats.groups import Groups, grouped
+from collapse_guard.stats.reference import ReferenceRows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -17,7 +17,8 @@ from collapse_guard.errors import StatisticError
 from collapse_guard.stats.arguments import check_share
 from collapse_guard.stats.binomial import beta_share, lower_shares
 from collapse_guard.stats.counts import as_counts, as_rows
-from collapse_guard.stats.reference import Groups, ReferenceRows, grouped
+from collapse_guard.stats.groups import Groups, grouped
+from collapse_guard.stats.reference import ReferenceRows
 from collapse_guard.stats.tail import rarest_cells
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ class FixedSetResult(NamedTuple):
 class _Plan(NamedTuple):
     tail: Ints
     mass: float
-    mass_floor: float
     groups: Groups
 
 
@@ -59,10 +59,9 @@ class _Plan(NamedTuple):
 def _plan(reference: ReferenceRows, tail_mass: float, max_class_drop: float, given: tuple[int, ...]) -> _Plan:
     counts = reference.counts()
     tail = np.array(given, dtype=np.int64) if given else rarest_cells(counts, tail_mass)
-    floor = reference.floors(np.array([counts[tail].sum()]), error=reference.error / 2)
     among = np.arange(counts.size)
     groups = grouped(reference, among, max_drop=max_class_drop, error=reference.error / 2)
-    return _Plan(tail, float(counts[tail].sum() / reference.n_rows), float(floor[0]), groups)
+    return _Plan(tail, float(counts[tail].sum() / reference.n_rows), groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +157,15 @@ class FixedSetEvidence:
 
     def _levels(self, n_tests: int) -> Floats:
         """Return the error level of each test of this look, the tail first; halved where a peak spends the other."""
-        level = 6 * self.alpha / (math.pi * (self.n_looks + 1)) ** 2
+        level = self.alpha * look_share(self.n_looks + 1)
         level = level / 2 if self.baseline == "peak" else level
         return np.append(level / 2, np.full(n_tests - 1, level / 2 / max(n_tests - 1, 1)))
 
     def _bounds(self, plan: _Plan) -> Floats:
         """Return the least healthy share of each test; 0 (nothing can fall below it) before there is a peak."""
         if self.baseline == "reference":
-            visible = self.reference.visible_of(plan.tail)
-            return np.append((1 - self.max_mass_drop * visible) * plan.mass_floor, plan.groups.bounds)
+            of_tail = self.reference.bound_of(plan.tail, max_drop=self.max_mass_drop, error=self.reference.error / 2)
+            return np.append(of_tail, plan.groups.bounds)
         drops = np.append(self.max_mass_drop, np.full(plan.groups.shares.size, self.max_class_drop))
         return np.asarray((1 - drops) * (np.array(self.peak_floors) if self.n_looks else np.zeros(drops.size)))
 
@@ -192,6 +191,15 @@ class FixedSetEvidence:
         return FixedSetResult(
             float(excesses.max()), float(excesses[0]), tuple(fallen.tolist()), self.last_mass_ratio, self.n_looks
         )
+
+
+def look_share(look: int) -> float:
+    """Return 6 / (pi^2 t^2): what the t-th of endless looks may spend of a level; all of them sum to 1.
+
+    >>> round(look_share(1), 3), round(sum(map(look_share, range(1, 10_000))), 3)
+    (0.608, 1.0)
+    """
+    return 6 / (math.pi * look) ** 2
 
 
 def at_most(rows: Ints, n_rows: int, shares: Floats) -> Floats:

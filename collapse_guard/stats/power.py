@@ -81,11 +81,11 @@ def minimum_detectable_drop(
         raise StatisticError(f"n_rows and n_looks must be 1 or more, got {n_rows} and {n_looks}")
     plan, groups = tail.plan(), classes.groups()
     mass = np.array([plan.mass])
-    visible = np.array([tail.reference.visible_of(plan.tail)])
+    false = np.array([tail.reference.false_share_of(plan.tail)])
     looks = (n_rows, n_looks, tail.planned_looks)
-    of_tail = _least_drops(mass, visible, plan.mass_bound, MASS_BETS, looks, level.log_e - level.log_weight_mass)
+    of_tail = _least_drops(mass, false, plan.mass_bound, MASS_BETS, looks, level.log_e - level.log_weight_mass)
     target = level.log_e - level.log_weight_classes + math.log(groups.shares.size)
-    of_classes = _least_drops(groups.shares, groups.visible, groups.bounds, CLASS_BETS, looks, target)
+    of_classes = _least_drops(groups.shares, groups.false_shares, groups.bounds, CLASS_BETS, looks, target)
     return DetectableDrops(n_rows, n_looks, float(of_tail[0]), tuple(of_classes.tolist()))
 
 
@@ -108,14 +108,18 @@ def rows_to_see_extinction(tail: TailEvidence, classes: ClassEvidence, level: Le
 
 
 def _least_drops(
-    shares: Floats, visible: Floats, bounds: Floats, bets: Floats, looks: tuple[int, int, int], target: float
+    shares: Floats, false: Floats, bounds: Floats, bets: Floats, looks: tuple[int, int, int], target: float
 ) -> Floats:
-    """Return the smallest drop of each share whose log e reaches ``target``, by bisection; nan if none does."""
+    """Return the smallest drop of each share whose log e reaches ``target``, by bisection; nan if none does.
+
+    What a classifier puts there by mistake, ``false``, stays when true rows are lost.
+    """
+    true = np.maximum(shares - false, 0)
     low, high = np.zeros(shares.size), np.ones(shares.size)
-    seen = _log_e(shares * (1 - visible), bounds, bets, looks) >= target
+    seen = _log_e(shares - true, bounds, bets, looks) >= target
     for _ in range(50):
         middle = (low + high) / 2
-        enough = _log_e(shares * (1 - middle * visible), bounds, bets, looks) >= target
+        enough = _log_e(shares - middle * true, bounds, bets, looks) >= target
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     return np.where(seen, high, np.nan)
 

@@ -89,9 +89,10 @@ def _log_wealth(scores: NDArray[np.float64], bound: float) -> NDArray[np.float64
 class ScoreEvidence:
     """Sequential evidence against "the mean score is at least ``1 - max_drop`` of the reference's".
 
-    A look is the scores of fresh, independent rows. Scores that look at the other rows of their look (hapax,
-    novelty) are only nearly independent: ask for the same number of words in every look. Under the null
-    P(ever reaching 1/a) <= a. State: 6 floats.
+    A look is the scores of fresh, independent rows; then P(ever reaching 1/a) <= a under the null. For scores that
+    look at the other rows of their look (hapax, novelty) the rate is approximate: the rows of a look depend on each
+    other, and one document that repeats the words of many others lowers them all. Keep looks of one size.
+    State: 6 floats.
 
     >>> e = ScoreEvidence.start(0.50, max_drop=0.10, planned_looks=50)
     >>> e.update(np.full(1_000, 0.5)).compute().log_e < 0

@@ -22,7 +22,8 @@ from collapse_guard.stats.evalues import (
     shiryaev_roberts,
     tail_cells,
 )
-from collapse_guard.stats.reference import Groups, ReferenceRows, grouped
+from collapse_guard.stats.groups import Groups, grouped
+from collapse_guard.stats.reference import ReferenceRows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -61,8 +62,7 @@ def _plan(
 ) -> TailPlan:
     counts = reference.counts()
     tail = np.array(given, dtype=np.int64) if given else rarest_cells(counts, tail_mass)
-    sure = reference.floors(np.array([counts[tail].sum()]), error=reference.error / 2)
-    bound = (1 - max_mass_drop * reference.visible_of(tail)) * sure
+    bound = np.array([reference.bound_of(tail, max_drop=max_mass_drop, error=reference.error / 2)])
     groups = grouped(reference, tail, max_drop=max_coverage_drop, error=reference.error / 2)
     shares = counts[tail] / reference.n_rows
     return TailPlan(tail, shares, float(shares.sum()), bound, groups)

@@ -177,7 +177,7 @@ def test_another_number_of_rows_than_asked_for_is_refused(sample: Any) -> None:
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [
-        ("quality", [0.0, 2.0, 0.0, 0.0], r"column 'quality'\[1\] is 2; scores lie in \[0, 1\], rescale them"),
+        ("quality", [0.0, 2.0, 0.0, 0.0], r"column 'quality'\[1\] is 2.0; scores lie in \[0, 1\], rescale them"),
         ("quality", [0.0, float("nan"), 0.0, 0.0], r"column 'quality'\[1\] is nan"),
         ("quality", [0.0, None, 0.0, 0.0], "column 'quality' holds 1 nulls; a score needs every row"),
         ("text", ["a", None, "b", "c"], "column 'text' holds 1 nulls"),

@@ -12,7 +12,7 @@ from scipy.stats import beta
 from collapse_guard import testing
 from collapse_guard.errors import StatisticError
 from collapse_guard.stats import ClassEvidence, Dilution, ReferenceRows, TailEvidence
-from collapse_guard.stats.reference import grouped
+from collapse_guard.stats.groups import grouped
 
 ROWS = (5_000, 2_000, 300, 120, 99, 40, 0)
 ALL = np.arange(len(ROWS))
@@ -28,11 +28,12 @@ def test_an_exact_reference_guards_every_class_that_has_rows_alone() -> None:
 def test_a_sampled_reference_pools_classes_under_a_hundred_rows_and_keeps_its_bounds() -> None:
     reference = ReferenceRows.of(ROWS, n_unclaimed_rows=441, error=0.01, min_alone_rows=100)
     groups = grouped(reference, ALL, max_drop=0.5, error=reference.error)
-    assert (groups.alone.tolist(), groups.pooled.tolist()) == ([0, 1, 2, 3], [4, 5])
+    assert (groups.alone.tolist(), groups.pooled.tolist()) == ([0, 1, 2, 3], [4, 5, 6])
     held = np.array([5_000, 2_000, 300, 120, 139])
-    np.testing.assert_allclose(groups.bounds, 0.5 * beta.ppf(0.01 / 5, held, 8_000 - held + 1), rtol=1e-9)
+    error = np.array([0.01 / 2 / 7] * 4 + [0.01 / 2])  # over all seven cells that could have stood alone, and the rest
+    np.testing.assert_allclose(groups.bounds, 0.5 * beta.ppf(error, held, 8_000 - held + 1), rtol=1e-9)
     np.testing.assert_allclose(groups.shares, held / 8_000)
-    assert groups.rows_of(np.array([1, 2, 3, 4, 5, 6, 7])).tolist() == [1, 2, 3, 4, 11]
+    assert groups.rows_of(np.array([1, 2, 3, 4, 5, 6, 7])).tolist() == [1, 2, 3, 4, 18]
 
 
 def test_no_more_than_so_many_classes_are_guarded_alone_the_largest_first() -> None:
@@ -98,9 +99,9 @@ def test_an_explicit_tail_may_hold_cells_that_the_reference_never_saw() -> None:
         ({"max_alone": 2.5}, "max_alone must be a whole number"),
         ({"min_alone_rows": -1}, "min_alone_rows must be a whole number"),
         ({"n_unclaimed_rows": -1}, "reference_unclaimed_rows must be a whole number"),
-        ({"visible": [0.5]}, "visible must hold one share in .0, 1. for each of 7 cells"),
-        ({"visible": [2.0] * 7}, "visible must hold one share"),
-        ({"visible": [math.nan] * 7}, "visible must hold one share"),
+        ({"false_shares": [0.5]}, r"false_shares must hold one share in \[0, 1\] for each of 7 cells"),
+        ({"false_shares": [2.0] * 7}, "false_shares must hold one share"),
+        ({"enough": [math.nan] * 7}, "enough must hold one share"),
     ],
 )
 def test_a_reference_that_makes_no_sense_is_refused_by_the_argument(changes: dict[str, Any], message: str) -> None:
@@ -109,7 +110,9 @@ def test_a_reference_that_makes_no_sense_is_refused_by_the_argument(changes: dic
 
 
 def test_a_reference_is_a_frozen_value_of_plain_state() -> None:
-    reference = ReferenceRows.of(ROWS, error=0.01, min_alone_rows=100, max_alone=3, visible=[0.9] * 7)
+    reference = ReferenceRows.of(
+        ROWS, error=0.01, min_alone_rows=100, max_alone=3, false_shares=[0.01] * 7, enough=[0.1] * 7
+    )
     testing.check_frozen(reference)
     testing.check_json_state(reference)
     assert ReferenceRows.of(reference) is reference
@@ -145,18 +148,58 @@ def test_a_perfect_classifier_dilutes_nothing_and_a_blind_one_hides_all() -> Non
     assert blind.visible() == (0.0, 0.0)
 
 
-def test_the_margin_follows_what_is_visible_so_that_extinction_is_still_seen() -> None:
-    """A class that dies behind false alarms: with its dilution known, the tolerated half is judged as a half."""
-    visible = (1.0, 0.6)
+def test_the_margin_follows_what_mistakes_hide_so_that_extinction_is_still_seen() -> None:
+    """A class that dies behind false alarms: with them known, the tolerated half is judged as a half."""
+    false = (0.0, 0.003)
     plain = ClassEvidence.start(ReferenceRows.of([9_925, 75]), max_class_drop=0.5, planned_looks=1)
-    aware = ClassEvidence.start(ReferenceRows.of([9_925, 75], visible=visible), max_class_drop=0.5, planned_looks=1)
+    aware = ClassEvidence.start(ReferenceRows.of([9_925, 75], false_shares=false), max_class_drop=0.5, planned_looks=1)
     gone = [99_700, 300]  # extinct, and still labelled by mistake: 40 % of what it was
     halved = [99_475, 525]  # half of its true rows: 70 % of what it was, within the margin
     assert aware.update(gone).compute().log_e_of(1) > plain.update(gone).compute().log_e_of(1)
     assert aware.update(gone).compute().log_e_of(1) > math.log(100)
     assert aware.update(halved).compute().log_e_of(1) < 0
-    tail = TailEvidence.start(ReferenceRows.of([9_925, 75], visible=visible), **DROPS)
-    assert tail.plan().mass_bound[0] == pytest.approx((1 - 0.1 * 0.6) * 0.0075)
+    tail = TailEvidence.start(ReferenceRows.of([9_925, 75], false_shares=false), **DROPS)
+    assert tail.plan().mass_bound[0] == pytest.approx(0.9 * 0.0075 + 0.1 * 0.003)
+
+
+def test_mistakes_are_judged_alike_against_another_reference_than_they_were_measured_on() -> None:
+    """A first model with ten times the class: half of its true rows gone is still within the margin."""
+    hit, false = 0.9, 0.003
+    before, after = (hit * share + false * (1 - share) for share in (0.05, 0.03))
+    reference = ReferenceRows.of([round(1e6 * (1 - before)), round(1e6 * before)], false_shares=(0.0, false))
+    evidence = ClassEvidence.start(reference, max_class_drop=0.5, planned_looks=5)
+    for _ in range(5):
+        evidence = evidence.update([round(1e5 * (1 - after)), round(1e5 * after)])
+    assert evidence.compute().log_e_of(1) < 0
+
+
+def test_what_is_enough_is_enough_however_much_more_the_reference_held() -> None:
+    generous = ReferenceRows.of([1_500, 300, 200], error=0.001, enough=[0.9, 0.06, 0.04])
+    evidence = ClassEvidence.start(generous, max_class_drop=0.5, planned_looks=50)
+    assert evidence.update([1_800, 120, 80]).compute().log_e < 0
+    assert evidence.update([1_980, 15, 5]).compute().log_e > 0
+    tail = TailEvidence.start(generous, tail=(1, 2), **DROPS)
+    assert tail.update([1_800, 120, 80]).compute().log_e < 0
+
+
+def test_cells_that_a_sample_did_not_hold_are_as_alive_as_the_others() -> None:
+    """Fresh rows hit other rare cells than the sample did: dropping those that it missed would overstate the rest."""
+    rng = np.random.default_rng(3)
+    shares = 1 / np.arange(1, 3_001)
+    shares /= shares.sum()
+    counts = rng.multinomial(2_000, shares)
+    sampled = ReferenceRows.of(counts, error=0.001, min_alone_rows=100)
+    groups = grouped(sampled, np.arange(3_000), max_drop=0.0, error=0.001)
+    assert groups.alone.size + groups.pooled.size == 3_000
+    truth = np.append(shares[groups.alone], shares[groups.pooled].sum())
+    assert (groups.bounds <= truth).all()
+    seen = grouped(
+        ReferenceRows.of(counts, error=0.001, min_alone_rows=100, guarded=tuple(np.flatnonzero(counts))),
+        np.arange(3_000),
+        max_drop=0.0,
+        error=0.001,
+    )
+    assert seen.bounds[-1] > shares[seen.pooled].sum(), "the rows that chose the cells cannot also measure them"
 
 
 @pytest.mark.parametrize(
