@@ -1,4 +1,4 @@
-"""One look over many cells: evidence against a chi-square test of the same counts, in one run.
+"""One look over many cells: evidence, and a whole look of a watch, against a chi-square test of the same counts.
 
 Prints one line of JSON; figures are medians in milliseconds with the 10-90 % range, and the ratio to the peer.
 """
@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import chisquare
 
-from collapse_guard.stats import ClassEvidence, TailEvidence
+from collapse_guard.cells import LabelCells
+from collapse_guard.monitor import Reference, Watch
+from collapse_guard.policy import Policy
+from collapse_guard.stats import CellCounts, ClassEvidence, TailEvidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
 
 def milliseconds(work: Callable[[], Any], repeats: int) -> list[float]:
@@ -27,6 +32,15 @@ def milliseconds(work: Callable[[], Any], repeats: int) -> list[float]:
         work()
         found.append(1000 * (time.perf_counter() - start))
     return found
+
+
+def started(reference: NDArray[np.int64]) -> Watch:
+    """Return a watch in its second generation: against the real rows and against the first model."""
+    names = tuple(f"{cell:06}" for cell in range(reference.size))
+    real = Reference(LabelCells("label", names), CellCounts.of(reference))
+    policy = Policy.coerce({"version": 1, "coverage": {"samples_per_look": int(reference.sum()) // 10}})
+    first = Watch.start(policy, real, generation=1).look(CellCounts.of(reference // 10), epoch=1)
+    return first.next_generation()
 
 
 def main() -> None:
@@ -44,7 +58,9 @@ def main() -> None:
         drops = {"max_mass_drop": 0.1, "max_coverage_drop": 0.5}
         tail = TailEvidence.start(reference, tail_mass=0.1, planned_looks=50, **drops)
         classes = ClassEvidence.start(reference, max_class_drop=0.5, planned_looks=50)
+        watch, counts = started(reference), CellCounts.of(look)
         works: dict[str, Callable[[], Any]] = {
+            "whole_look": lambda w=watch, c=counts: w.look(c, epoch=1),  # type: ignore[misc]
             "tail": lambda e=tail, c=look: e.update(c).compute(),  # type: ignore[misc]
             "classes": lambda e=classes, c=look: e.update(c).compute(),  # type: ignore[misc]
             "scipy_chisquare": lambda c=look, x=expected: chisquare(c, x),  # type: ignore[misc]
@@ -57,6 +73,9 @@ def main() -> None:
             low, middle, high = np.quantile(values, [0.1, 0.5, 0.9])
             entry = {"ms": round(float(middle), 3), "ms_10_90": [round(float(low), 3), round(float(high), 3)]}
             figures[f"{name}_{n_cells}_cells"] = entry | {"ratio_to_chisquare": round(float(middle) / peer, 2)}
+        state = watch.look(counts, epoch=1).state()
+        sizes = {"evidence": state["panels"], "reference": state["anchor"], "first_model": state["first_model"]}
+        figures[f"state_{n_cells}_cells_bytes"] = {name: len(json.dumps(part)) for name, part in sizes.items()}
     print(json.dumps({"name": "evidence", "figures": figures}))
 
 

@@ -87,7 +87,8 @@ class TailEvidence:
     Null: the tail's mass is at least ``1 - max_mass_drop`` of the reference's, and each tail cell's share at
     least ``1 - max_coverage_drop`` of its own. Two tests, each a Shiryaev-Roberts statistic with
     spending ``1/planned_looks``: a one-sided Bernoulli bet on pooled mass (sees bias), and a product over tail cells
-    (sees drift). Their average is an e-process: P(ever reaching 1/a on a healthy run) <= a. A look must be
+    (sees drift). Their average is an e-process: P(ever reaching 1/a on a healthy run) <= a, plus ``reference.error``
+    if the reference is a sample. A look must be
     fresh, independent rows (documents, images; not tokens). A reference that is a sample is trusted down to its
     bounds only (:class:`~collapse_guard.stats.ReferenceRows`), and cells with few rows are pooled.
 

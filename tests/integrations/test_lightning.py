@@ -914,3 +914,49 @@ def test_two_processes_stop_together_and_the_report_holds_the_rows_of_both(
     assert [look["n_rows"] for look in report["looks"]] == [202] * (1 if sampled == "dying" else 4)
     assert manifest.path is not None
     assert len(report_at(evidence_path(manifest.path))["looks"]) == len(report["looks"])
+
+
+DDP_TEXT = """
+import json, sys, warnings
+from pathlib import Path
+
+warnings.simplefilter("ignore")
+import torch
+import pytorch_lightning as pl
+from pytorch_lightning.demos.boring_classes import BoringModel
+from collapse_guard import CollapseGuard
+
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+
+
+class Keep(pl.Callback):
+    def on_fit_end(self, trainer, pl_module):
+        state = guard.watch.state()["first_model"]
+        (folder / f"rank-{trainer.global_rank}.json").write_text(json.dumps(state))
+
+
+if __name__ == "__main__":
+    policy = {"version": 1, "coverage": {"cells": [], "scores": [{"kind": "hapax"}], "samples_per_look": 40}}
+    sampler = lambda module, n_rows: {"text": [f"word{row}" for row in range(n_rows)]}  # the same on both ranks
+    guard = CollapseGuard(policy, sampler=sampler, report=folder / "run.json")
+    trainer = pl.Trainer(
+        accelerator="cpu", devices=2, strategy="ddp", max_epochs=1, limit_train_batches=2, limit_val_batches=0,
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=folder, callbacks=[guard, Keep()],
+    )
+    trainer.fit(BoringModel())
+"""
+
+
+@pytest.mark.slow
+def test_a_score_that_looks_at_other_rows_sees_those_of_all_processes(tmp_path: Path) -> None:
+    """Every word stands once on each of two ranks: alone each rank would call all of them unique."""
+    script = tmp_path / "train.py"
+    script.write_text(DDP_TEXT, encoding="utf-8")
+    command = [sys.executable, str(script), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, second = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert first["score_means"] == [0.0]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from collapse_guard.scenarios.experiments import digits
-from collapse_guard.scenarios.experiments.chains import GUARDED, Chains, Setting, Table
+from collapse_guard.scenarios.experiments.chains import GUARDED, Chains, Floats, Setting, Table
 
 pytestmark = pytest.mark.science
 
@@ -17,7 +17,7 @@ def chain(policy: str, seed: int, generations: int) -> Chains:
     return digits.run(Setting(policy, generations, 1, seed, 0.5))[0]
 
 
-def first_at(values: digits.np.ndarray, limit: float) -> int:
+def first_at(values: Floats, limit: float) -> int:
     reached = np.flatnonzero(values >= limit)
     return int(reached[0]) + 1 if reached.size else 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,7 +15,13 @@ from collapse_guard.scenarios.experiments import sentences, trigram
 from collapse_guard.scenarios.experiments.chains import GUARDED, Chains, Setting
 from collapse_guard.scenarios.experiments.guarding import Guard, halting_log_e
 from collapse_guard.scenarios.experiments.trigram import Corpus, Trigram
+from collapse_guard.stats.documents import hapax_shares
 from collapse_guard.stats.score import ScoreEvidence
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from collapse_guard.scenarios.experiments.chains import Floats
 
 pytestmark = pytest.mark.science
 
@@ -163,13 +169,11 @@ def hapax_halt(policy: str, seed: int) -> int:
     return 0
 
 
-def one_look(model: Trigram, n_ids: int, rng: np.random.Generator) -> sentences.Floats:
+def one_look(model: Trigram, n_ids: int, rng: np.random.Generator) -> Floats:
     return hapax(model.sample(1_500, rng), n_ids)
 
 
-def hapax(corpus: Corpus, n_ids: int) -> sentences.Floats:
-    from collapse_guard.stats.documents import hapax_shares
-
+def hapax(corpus: Corpus, n_ids: int) -> Floats:
     return hapax_shares(sentences.stream(corpus, n_ids))
 
 

@@ -37,6 +37,8 @@ CELL_EDGES: Final = (1.0, 1.645)
 REFERENCE: Final = np.array([6827, 2173, 1000])
 #: A fit to a hundred rows misses the tail's mass by a quarter, healthy or not: only a loss of half of it counts.
 MAX_MASS_DROP: Final = 0.50
+#: In fewer looks a hundred rows could not even show that the tail is gone, and the guard refuses to start.
+LEAST_LOOKS: Final = 20
 
 
 class Normals(NamedTuple):
@@ -145,7 +147,11 @@ def run(setting: Setting) -> list[Chains]:
 def _watched(generations: list[tuple[Normals, Floats]], run: int, setting: Setting) -> Iterator[Step]:
     """Yield the figures of one chain, watched against the true distribution."""
     guard = Guard.over_cells(
-        REFERENCE, planned_looks=setting.generations, look_rows=N_ROWS, references=["real"], max_mass_drop=MAX_MASS_DROP
+        REFERENCE,
+        planned_looks=max(setting.generations, LEAST_LOOKS),
+        look_rows=N_ROWS,
+        references=["real"],
+        max_mass_drop=MAX_MASS_DROP,
     )
     for model, made in generations:
         guard = guard.look(cell_counts(made[run]))

@@ -112,7 +112,7 @@ def simulate(
     n_runs = _whole("runs", about.runs if runs is None else runs, MAX_RUNS)
     if not 0 <= seed <= MAX_SEED:
         raise InputError(f"seed must lie in 0 to {MAX_SEED}, got {seed}")
-    share = _share(about.real_share if real_share is None else real_share)
+    share = _share(about.real_share if real_share is None else real_share, about.n_rows)
     if text is not None and not about.reads_text:
         raise InputError(f"experiment {name!r} reads no text; --text belongs to sentences")
     settings = tuple(Setting(policy, n_generations, n_runs, seed, share, text) for policy in chosen)
@@ -139,7 +139,11 @@ def _whole(name: str, value: int, most: int) -> int:
     return value
 
 
-def _share(value: float) -> float:
+def _share(value: float, n_rows: int) -> float:
     if not 0 < value < 1:
         raise InputError(f"real_share must lie in (0, 1), got {value!r}; 'replace' is 0 and the null is 1")
+    if not 1 <= round(value * n_rows) < n_rows:
+        raise InputError(
+            f"real_share {value!r} of {n_rows} rows leaves no row of one kind; name one further inside (0, 1)"
+        )
     return value

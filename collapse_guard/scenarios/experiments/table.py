@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def study_lines(view: dict[str, Any]) -> list[str]:
@@ -26,13 +27,14 @@ def print_study(view: dict[str, Any], console: Console | None = None) -> None:
     for title in _titles(view):
         table.add_column(title, overflow="fold")
     for chain in view["chains"]:
-        table.add_row(*_cells(view, chain), style="red" if _halted_share(chain) >= 0.5 else None)  # noqa: PLR2004 - the median run
+        cells = [Text(cell) for cell in _cells(view, chain)]  # names are shown as they are, not read as markup
+        table.add_row(*cells, style="red" if _halted_share(chain) >= 0.5 else None)  # noqa: PLR2004 - the median run
     for line in _opening(view):
-        screen.print(line)
+        screen.print(Text(line))
     screen.print(table)
     screen.print()
     for line in sentences(view):
-        screen.print(line)
+        screen.print(Text(line))
 
 
 def sentences(view: dict[str, Any]) -> list[str]:
