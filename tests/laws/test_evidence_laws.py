@@ -26,13 +26,21 @@ from collapse_guard.stats import (
 
 EXACT = ReferenceRows.of([900, 60, 0, 40], n_unclaimed_rows=20)
 SAMPLED = ReferenceRows.of(
-    [900, 60, 0, 40], error=0.001, min_alone_rows=50, max_alone=2, visible=[1.0, 0.9, 1.0, 0.6], n_unclaimed_rows=20
+    [900, 60, 0, 40],
+    n_unclaimed_rows=20,
+    error=0.001,
+    min_alone_rows=50,
+    max_alone=2,
+    false_shares=[0.0, 0.006, 0.0, 0.016],
+    enough=[0.9, 0.05, 0.0, 0.04],
+    guarded=(0, 1, 3),
 )
-FIXED = {"tail_mass": 0.1, "max_mass_drop": 0.1, "max_class_drop": 0.5, "alpha": 0.01}
-COVERAGE = {"tail_mass": 0.1, "max_mass_drop": 0.1, "max_coverage_drop": 0.5, "planned_looks": 3}
+FIXED: dict[str, Any] = {"tail_mass": 0.1, "max_mass_drop": 0.1, "max_class_drop": 0.5, "alpha": 0.01}
+COVERAGE: dict[str, Any] = {"tail_mass": 0.1, "max_mass_drop": 0.1, "max_coverage_drop": 0.5, "planned_looks": 3}
 
-COUNTS = st.lists(st.integers(0, 2_000), min_size=4, max_size=4).filter(any)
+COUNTS = st.lists(st.one_of(st.integers(0, 40), st.integers(0, 2_000)), min_size=4, max_size=4).filter(any)
 LOOK_OF_ROWS = st.tuples(COUNTS, st.integers(0, 500))
+LOOK_OF_FEW_ROWS = st.tuples(st.lists(st.integers(0, 9), min_size=4, max_size=4).filter(any), st.integers(0, 5))
 LOOK_OF_SHARES = st.integers(1, 5_000).flatmap(lambda n_rows: st.tuples(st.just(n_rows), st.integers(0, n_rows)))
 LOOK_OF_SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=20).map(np.array)
 
@@ -43,6 +51,10 @@ def with_rows(evidence: Any, look: tuple[list[int], int]) -> Any:
 
 def with_unclaimed(evidence: Any, look: tuple[int, int]) -> Any:
     return evidence.update(look[0], n_unclaimed_rows=look[1])
+
+
+def with_scores(evidence: Any, look: Any) -> Any:
+    return evidence.update(look)
 
 
 #: (starts, what a look is, how it is folded); a new evidence is added here, or its conformance test fails.
@@ -63,13 +75,13 @@ EXAMPLES: dict[str, tuple[list[Any], Any, Any]] = {
             FixedSetEvidence.start(SAMPLED, **FIXED),
             FixedSetEvidence.start(EXACT, **FIXED, baseline="peak", tail=(1, 3)),
         ],
-        LOOK_OF_ROWS,
+        LOOK_OF_FEW_ROWS,  # the bounds of a peak are found by bisection
         with_rows,
     ),
     "ScoreEvidence": (
         [ScoreEvidence.start(0.4, max_drop=0.1, planned_looks=3)],
         LOOK_OF_SCORES,
-        testing.evidence.one_look,
+        with_scores,
     ),
     "TailEvidence": (
         [TailEvidence.start(EXACT, **COVERAGE), TailEvidence.start(SAMPLED, **COVERAGE, tail=(1, 3))],
@@ -79,14 +91,17 @@ EXAMPLES: dict[str, tuple[list[Any], Any, Any]] = {
 }
 
 
-def evidence_classes() -> dict[str, type]:
+def evidence_classes() -> dict[str, type[Any]]:
     """Classes of the room whose name says that they are evidence."""
-    found: dict[str, type] = {}
-    for module in pkgutil.iter_modules(stats.__path__, "collapse_guard.stats."):
-        for name, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
-            if name.endswith("Evidence") and kind.__module__ == module.name:
-                found[name] = kind
-    return found
+    modules = [
+        importlib.import_module(f"collapse_guard.stats.{each.name}") for each in pkgutil.iter_modules(stats.__path__)
+    ]
+    return {
+        name: kind
+        for module in modules
+        for name, kind in inspect.getmembers(module, inspect.isclass)
+        if name.endswith("Evidence") and kind.__module__ == module.__name__
+    }
 
 
 EVIDENCE_CLASSES = evidence_classes()
@@ -98,15 +113,15 @@ def test_the_room_holds_the_evidence_that_is_shipped() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(EVIDENCE_CLASSES))
-@settings(max_examples=12, derandomize=True, deadline=None)
+@settings(max_examples=6, derandomize=True, deadline=None)
 @given(data=st.data())
 def test_every_evidence_keeps_the_laws(name: str, data: st.DataObject) -> None:
     assert name in EXAMPLES, f"add an example of {name} to EXAMPLES"
     assert getattr(stats, name) is EVIDENCE_CLASSES[name]
     starts, look, update = EXAMPLES[name]
-    looks = data.draw(st.lists(look, min_size=2, max_size=5))
+    looks = data.draw(st.lists(look, min_size=2, max_size=3))
     for start in starts:
-        assert type(start) is EVIDENCE_CLASSES[name]
+        assert isinstance(start, EVIDENCE_CLASSES[name])
         testing.check_evidence(start, looks, update=update)
 
 
@@ -186,27 +201,21 @@ class Thawed:
         return Found(-math.inf, self.n_looks)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HidesItsState(Sum):
-    """The last look stands before ``n_looks``, where no checkpoint looks."""
-
-    hidden: float = 0.0
-    n_looks: int = 0
-    totals: tuple[float, ...] = ()
+    """What the last look left is in no field, and no checkpoint holds it."""
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, HidesItsState) and self.totals == other.totals
+        return isinstance(other, HidesItsState) and (self.n_looks, self.totals) == (other.n_looks, other.totals)
 
-    __hash__ = None  # type: ignore[assignment] - equality leaves a field out on purpose
+    def __hash__(self) -> int:
+        return hash(self.totals)
 
     def update(self, look: Any) -> Any:
-        after = super().update([value + self.hidden for value in look])
-        return replace(after, hidden=float(look[0]))
-
-
-HidesItsState.__dataclass_fields__ = {
-    name: HidesItsState.__dataclass_fields__[name] for name in ("scale", "hidden", "n_looks", "totals")
-}
+        hidden = self.__dict__.get("hidden", 0.0)
+        after = super().update([value + hidden for value in look])
+        after.__dict__["hidden"] = float(look[0])
+        return after
 
 
 class LosesALook(Sum):

@@ -31,24 +31,24 @@ def told(name: str, measured: float, theory: float) -> None:
 
 
 def test_a_gaussian_that_replaces_loses_variance_as_one_minus_one_over_n_to_the_t() -> None:
-    means, variances = moments(setting("replace", generations=100, runs=4_000))
+    means, variances = moments(setting("replace", generations=100, runs=3_000))
     for t in (1, 10, 50):
         kept = (1 - 1 / N) ** t
         told(f"replace, mean variance, t={t}", variances[t - 1].mean(), kept)
-        error = variances[t - 1].std() / math.sqrt(4_000)
+        error = variances[t - 1].std() / math.sqrt(3_000)
         assert abs(variances[t - 1].mean() - kept) < 5 * error
         told(f"replace, squared error of the mean, t={t}", (means[t - 1] ** 2).mean(), 1 - kept)
         assert (means[t - 1] ** 2).mean() == pytest.approx(1 - kept, rel=0.12)
 
 
 def test_the_log_variance_of_a_replacing_gaussian_drifts_by_two_over_n() -> None:
-    _, variances = moments(setting("replace", generations=100, runs=4_000))
+    _, variances = moments(setting("replace", generations=100, runs=3_000))
     drift = digamma((N - 1) / 2) + math.log(2 / N)  # mean log of chi2 with n - 1 degrees over n; about -2 / n
     assert drift == pytest.approx(-2 / N, rel=0.03)
     for t in (10, 50, 100):
         logs = np.log(variances[t - 1])
         told(f"replace, mean log variance, t={t}", logs.mean(), t * drift)
-        assert abs(logs.mean() - t * drift) < 5 * logs.std() / math.sqrt(4_000)
+        assert abs(logs.mean() - t * drift) < 5 * logs.std() / math.sqrt(3_000)
     assert np.median(variances[49]) == pytest.approx(math.exp(-1), rel=0.06)
     assert np.median(variances[99]) == pytest.approx(0.13, rel=0.08)
 
@@ -122,7 +122,7 @@ def test_a_fixed_anchor_holds_the_drift_to_one_minus_f_over_f_times_two_minus_f(
     assert drift == pytest.approx(theory, rel=0.08)
 
 
-def errors_of(policy: str, *, runs: int = 600, generations: int = 50) -> Floats:
+def errors_of(policy: str, *, runs: int = 400, generations: int = 50) -> Floats:
     made = setting(policy, generations=generations, runs=runs)
     return np.array([error.mean() for error in regression.refits(made, made.rng(0))])
 

@@ -89,15 +89,16 @@ def median_halt(chains: Chains) -> float:
     return float(np.median(chains.halts))
 
 
-def test_replace_is_halted_and_an_anchor_and_the_guarded_loop_are_not() -> None:
-    for policy in ("fresh", "anchor", GUARDED):
-        (chains,) = categorical.run(setting(policy, generations=12, runs=3))
-        assert chains.halts.tolist() == [0, 0, 0]
+def test_replace_is_halted_and_healthy_policies_are_not_in_fifty_generations() -> None:
+    for policy in ("fresh", "accumulate", "accumulate-subsample", "anchor", GUARDED):
+        (chains,) = categorical.run(setting(policy, generations=50, runs=2))
+        told(f"highest log e in 50 generations, {policy}", round(float(chains.log_e.max()), 1), "under 4.7")
+        assert chains.halts.tolist() == [0, 0]
         assert chains.log_e.max() < halting_log_e()
-    (chains,) = categorical.run(setting("replace", generations=12, runs=3))
+    (chains,) = categorical.run(setting("replace", generations=50, runs=2))
     told("generation at which replace halts", median_halt(chains), 6)
-    assert median_halt(chains) <= 6
-    assert chains.figures["tail mass"] == pytest.approx(np.ones((3, 12)), abs=0.25)
+    assert median_halt(chains) == pytest.approx(6, abs=1)
+    assert chains.figures["tail mass"][:, :12] == pytest.approx(np.ones((2, 12)), abs=0.25)
 
 
 def test_a_bias_takes_the_mass_of_the_tail_and_halts_within_three_generations() -> None:

@@ -74,6 +74,17 @@ def test_samples_have_the_next_words_of_the_weights() -> None:
         assert firsts[word] / 200_000 == pytest.approx(share / kept, abs=5 * math.sqrt(share / 200_000) + 1e-9)
 
 
+def test_the_third_word_leans_on_both_words_before_it() -> None:
+    made = Trigram.fit(toy(), n_ids=7).sample(200_000, np.random.default_rng(4))
+    thirds = [
+        sentence[2] if len(sentence) > 2 else trigram.END for sentence in made.sentences() if sentence[:2] == [2, 3]
+    ]
+    for word in (4, 5, trigram.END):
+        shares = [slow_share(toy(), context, word) for context in ((2, 3), (3,), ())]
+        expected = sum(weight * share for weight, share in zip(trigram.WEIGHTS, shares, strict=True))
+        assert thirds.count(word) / len(thirds) == pytest.approx(expected, abs=5 * math.sqrt(0.25 / len(thirds)))
+
+
 def test_a_corpus_is_taken_joined_and_split_row_by_row() -> None:
     corpus = toy()
     assert corpus.take(np.array([2, 0])).sentences() == [[2, 3, 4, 3, 4], [2, 3, 4]]

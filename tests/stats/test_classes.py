@@ -41,7 +41,7 @@ def test_a_class_that_the_reference_never_saw_cannot_die() -> None:
 
 def test_the_dead_class_carries_the_evidence() -> None:
     result = start().update([950, 0, 0, 50]).compute()
-    assert max(range(4), key=lambda cell: result.log_e_of(cell)) == 1
+    assert max(range(4), key=result.log_e_of) == 1
     assert result.log_e_of(1) > math.log(100)
     assert max(result.log_e_of(0), result.log_e_of(3)) < 0
 

@@ -65,7 +65,7 @@ def test_a_sample_as_reference_halts_healthy_runs_no_more_often_than_stated() ->
     """Two samples of one population, one as the reference: margins of 0, so that only the bounds protect."""
     rng = np.random.default_rng(7)
     shares = np.array([0.55, 0.3, 0.06, 0.05, 0.04])
-    n_runs, n_over, error, alpha = 300, 0, 0.05, 0.05
+    n_runs, n_over, error, alpha = 60, 0, 0.05, 0.05
     for _ in range(n_runs):
         reference = ReferenceRows.of(rng.multinomial(1_500, shares), error=error, min_alone_rows=100)
         evidence = ClassEvidence.start(reference, max_class_drop=0.0, planned_looks=20)

@@ -1,7 +1,7 @@
 """The integrated check of the halting rule (science.md 3.8), and false halts on populations of other shapes.
 
-Two detectors watch the same looks: the tail alone, as in the note, and the decision that ships: tail, classes and unclaimed
-rows, against the real rows and against the first model, on one look per generation.
+Two detectors watch the same looks: the tail alone, as in the note, and the decision that ships: tail, classes and
+unclaimed rows, against the real rows and against the first model, on one look per generation.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ class Trigram:
     """Next-word tables of one, two and three words, interpolated by fixed weights.
 
     >>> model = Trigram.fit(Corpus.of([[2, 3, 4], [2, 3, 5]]), n_ids=6)
-    >>> model.sample(2, np.random.default_rng(0)).lengths.min() >= 1
+    >>> bool(model.sample(2, np.random.default_rng(0)).lengths.min() >= 1)
     True
     """
 
