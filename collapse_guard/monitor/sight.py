@@ -47,7 +47,8 @@ def _line(coverage: Coverage, panel: Panel, n_left: int) -> str:
         minimum_detectable_drop(panel.tail, panel.classes, level, n_rows=n_rows, n_looks=n_looks)
         for n_looks in (1, n_left)
     )
-    alone = panel.classes.groups().alone
+    groups = panel.classes.groups()
+    alone = groups.alone
     blind = [panel.names[cell] for cell, drop in zip(alone, every.classes, strict=False) if math.isnan(drop)]
     classes = [drop for drop in every.classes[: alone.size] if not math.isnan(drop)]
     text = (
@@ -55,9 +56,15 @@ def _line(coverage: Coverage, panel: Panel, n_left: int) -> str:
         f" can be shown is, of the tail, {_percent(one.tail)} in one look and {_percent(every.tail)} in {n_left};"
         f" of a single class, {_percent(max(classes, default=math.nan))} at worst in {n_left}"
     )
-    shown = f"; too rare to be guarded alone: {', '.join(map(one_line, blind[:5]))}" if blind else ""
-    more = f" and {len(blind) - 5} more" if len(blind) > 5 else ""  # noqa: PLR2004 - as many as are shown
-    return f"{text}{shown}{more}"
+    unseen = f"; not even their end would be seen of {_listed(blind)}" if blind else ""
+    together = [panel.names[cell] for cell in groups.pooled]
+    rare = f"; too rare to be guarded alone, and guarded together: {_listed(together)}" if together else ""
+    return f"{text}{unseen}{rare}"
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    shown = ", ".join(map(one_line, names[:most]))
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def _percent(drop: float) -> str:

@@ -1,7 +1,8 @@
 """What a configuration can see at all: the smallest drop that reaches the halting level, and the rows that would.
 
-Exact for the bets in use: at a constant share the log of a Shiryaev-Roberts statistic is a geometric sum, here taken at
-the expected counts, so that about half of the runs with the named drop are halted by then.
+Exact for the bets in use: at a constant share a Shiryaev-Roberts statistic is a geometric sum, here taken at the
+expected counts. Of runs with the named drop half or more are halted by then: in simulations 50 % after one look, 60 %
+after five, up to 85 % after fifty, because a run may be over the level at any of its looks.
 """
 
 from __future__ import annotations

@@ -100,11 +100,19 @@ def test_without_unclaimed_rows_in_the_reference_the_margin_alone_is_tolerated()
     assert evidence.update(2_000, n_unclaimed_rows=400).compute().log_e > LIMIT
 
 
-def test_without_margin_a_single_row_refutes_a_reference_that_claims_all() -> None:
+def test_without_margin_one_row_in_a_hundred_refutes_a_reference_that_claims_all() -> None:
     evidence = start(1_000, 0, max_rise=0.0)
     assert evidence.update(2_000, n_unclaimed_rows=0).compute().log_e < 0
-    result = evidence.update(2_000, n_unclaimed_rows=1).compute()
-    assert LIMIT < result.log_e < math.inf
+    assert LIMIT < evidence.update(2_000, n_unclaimed_rows=20).compute().log_e < math.inf
+
+
+@pytest.mark.parametrize(("rise", "seen_from"), [(0.25, 0.30), (0.10, 0.16), (0.05, 0.11)])
+def test_a_rise_is_seen_from_where_the_smallest_bet_wins(rise: float, seen_from: float) -> None:
+    """Bets are parts of the claimed share, 0.9 at most, so that shares just beyond a margin win nothing, ever."""
+    evidence = start(max_rise=rise, planned_looks=1)
+    n_rows = 100_000
+    assert evidence.update(n_rows, n_unclaimed_rows=round(n_rows * seen_from)).compute().log_e > LIMIT
+    assert evidence.update(n_rows, n_unclaimed_rows=round(n_rows * (seen_from - 0.02))).compute().log_e < 0
 
 
 @pytest.mark.parametrize(("n_claimed", "n_unclaimed", "rise"), [(100, 900, 0.1), (100, 900, 0.5), (2, 0, 0.999)])

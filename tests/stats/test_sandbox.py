@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pytest
@@ -79,8 +79,8 @@ class Outcome:
     mass_fired: bool
 
 
-def normalised(weights: Shares) -> Shares:
-    return np.asarray(weights / weights.sum())
+def normalised(weights: NDArray[np.floating[Any]]) -> Shares:
+    return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
 def unbiased(model: Shares, tail: NDArray[np.int64]) -> Shares:
