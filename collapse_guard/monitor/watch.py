@@ -234,7 +234,9 @@ def _line(watch: Watch, counts: Sequence[CellCounts], decision: Decision, epoch:
         n_rows=n_rows,
         n_unclaimed_rows=0 if first is None else first.n_unclaimed_rows,
         tail_cells_alive=_alive(first, watch.tail) if tail is None else tail.n_tail_cells_seen,
-        expected_tail_cells=math.nan if tail is None else tail.expected_tail_coverage * tail.n_tail_cells,
+        expected_tail_cells=_expected_alive(watch, n_rows)
+        if tail is None
+        else tail.expected_tail_coverage * tail.n_tail_cells,
         tail_mass_ratio=found.get("tail_mass_ratio", mass),
         log_e=found.get("log_e", found.get("log_excess", -math.inf)),
         parts=dict(found.get("parts", {})),
@@ -249,6 +251,14 @@ def _advice(counts: CellCounts, real: CellCounts) -> dict[str, float]:
     if not any(counts.rows) or len(counts.rows) > MAX_CELLS_ADVISED:
         return {}
     return advise_counts(counts.compute(), real.compute())
+
+
+def _expected_alive(watch: Watch, n_rows: int) -> float:
+    """Return how many tail cells ``n_rows`` real rows would show; 0 without cells."""
+    if not watch.tail:
+        return 0.0
+    shares = watch.reference.counts.compute()[list(watch.tail)] / watch.reference.counts.n_rows
+    return float(-np.expm1(n_rows * np.log1p(-shares)).sum())
 
 
 def _alive(counts: CellCounts | None, tail: tuple[int, ...]) -> int:
