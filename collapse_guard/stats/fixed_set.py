@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 import numpy as np
 
 from collapse_guard.errors import StatisticError
-from collapse_guard.stats.arguments import check_share
+from collapse_guard.stats.arguments import as_whole, check_share
 from collapse_guard.stats.binomial import beta_share, lower_shares
 from collapse_guard.stats.counts import as_counts, as_rows
 from collapse_guard.stats.groups import Groups, grouped
@@ -196,10 +196,12 @@ class FixedSetEvidence:
 def look_share(look: int) -> float:
     """Return 6 / (pi^2 t^2): what the t-th of endless looks may spend of a level; all of them sum to 1.
 
+    Raises StatisticError unless ``look`` is a whole number, 1 or more.
+
     >>> round(look_share(1), 3), round(sum(map(look_share, range(1, 10_000))), 3)
     (0.608, 1.0)
     """
-    return 6 / (math.pi * look) ** 2
+    return 6 / (math.pi * as_whole(look, name="look", least=1)) ** 2
 
 
 def at_most(rows: Ints, n_rows: int, shares: Floats) -> Floats:

@@ -55,8 +55,9 @@ def with_folded(evidence: E, state: Mapping[str, Any]) -> E:
     if isinstance(n_looks, bool) or not isinstance(n_looks, int) or n_looks < 0:
         raise StatisticError(f"n_looks must be a whole number, 0 or more, got {n_looks!r}")
     found = {name: _value(state[name], getattr(evidence, name), name) for name in names}
-    for name, size in sizes.items():
-        if len(found[name]) != (size if n_looks else 0):
+    for name, after_a_look in sizes.items():
+        size = after_a_look if n_looks else 0
+        if len(found[name]) != size:
             raise StatisticError(f"{name} has {len(found[name])} entries after {n_looks} looks, expected {size}")
     return replace(evidence, **found)
 
