@@ -70,6 +70,8 @@ class FixedLooks:
             return replace(self, generation=generation)
         if self.coverage.baseline == "peak":
             return self._restarted(generation, (), 0)
+        if self.tests[0].n_looks == 0:  # no look since the parent's: it stays the baseline
+            return self._restarted(generation, self.parent, self.n_parent_looks)
         return self._restarted(generation, self.latest, self.tests[0].n_looks)
 
     def _restarted(self, generation: int, parent: tuple[CellCounts, ...], n_looks: int) -> Self:

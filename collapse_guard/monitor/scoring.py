@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from collapse_guard.errors import CellError
 from collapse_guard.plugins import nearest
 from collapse_guard.stats.documents import hapax_shares, novel_ngram_shares
 from collapse_guard.stats.score import as_scores
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -30,7 +29,7 @@ def score_rows(score: Score, rows: pa.Table | pa.RecordBatch) -> NDArray[np.floa
         case "novelty":
             return novel_ngram_shares(values, size=score.size)
         case _:
-            return as_scores(np.array(values, dtype=np.float64), name=f"column {score.column!r}")
+            return as_scores(values, name=f"column {score.column!r}")
 
 
 def column_values(rows: pa.Table | pa.RecordBatch, column: str) -> list[Any]:

@@ -52,8 +52,8 @@ def _line(coverage: Coverage, panel: Panel, n_left: int) -> str:
     blind = [panel.names[cell] for cell, drop in zip(alone, every.classes, strict=False) if math.isnan(drop)]
     classes = [drop for drop in every.classes[: alone.size] if not math.isnan(drop)]
     text = (
-        f"{panel.cells} against {panel.against.replace('_', ' ')}: with {n_rows} rows per look the smallest drop that"
-        f" can be shown is, of the tail, {_percent(one.tail)} in one look and {_percent(every.tail)} in {n_left};"
+        f"{one_line(panel.cells)} against {panel.against.replace('_', ' ')}: with {n_rows} rows per look the smallest"
+        f" drop that can be shown is, of the tail, {_percent(one.tail)} in one look and {_percent(every.tail)} in {n_left};"
         f" of a single class, {_percent(max(classes, default=math.nan))} at worst in {n_left}"
     )
     unseen = f"; not even their end would be seen of {_listed(blind)}" if blind else ""

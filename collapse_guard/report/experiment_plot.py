@@ -25,6 +25,8 @@ _COLOURS: Final = {
     "golden": "#000000",
 }
 _N_FIGURES: Final = 2
+#: Inches that a title and four entries of the legend take.
+_LEAST_WIDTH: Final = 8.0
 
 
 def draw_experiment(view: Mapping[str, Any], path: Path) -> Path:
@@ -42,7 +44,7 @@ def draw_experiment(view: Mapping[str, Any], path: Path) -> Path:
     names = [*view["figures"][:_N_FIGURES], *(["log_e"] if _is_watched(view) else [])]
     wide = len(variants) > 1
     n_rows, n_columns = (len(names), len(variants)) if wide else (1, len(names))
-    size = (3.2 * n_columns + 1, 2.6 * n_rows + 0.9) if wide else (4.4 * n_columns, 4.0)
+    size = (3.2 * n_columns + 1, 2.6 * n_rows + 0.9) if wide else (max(4.4 * n_columns, _LEAST_WIDTH), 4.2)
     figure, grid = plt.subplots(n_rows, n_columns, figsize=size, layout="constrained", squeeze=False)
     for number, variant in enumerate(variants):
         chains = [chain for chain in view["chains"] if chain["variant"] == variant]
@@ -52,8 +54,11 @@ def draw_experiment(view: Mapping[str, Any], path: Path) -> Path:
             if wide and row == 0:
                 axes.set_title(variant, fontsize=10)
     handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 8), frameon=False, fontsize=8)
-    figure.suptitle(f"{view['title']} ({view['runs']} runs: median, 10-90 %; X marks a halt)", fontsize=10)
+    n_abreast = 4 if size[0] < 2 * _LEAST_WIDTH - 4 else 8
+    figure.legend(handles, labels, loc="outside lower center", ncols=n_abreast, frameon=False, fontsize=8)
+    n_runs = view["runs"]
+    said = f"{n_runs} runs: median, 10-90 %" if n_runs > 1 else "one run"
+    figure.suptitle(f"{view['title']}\n({said}; X marks the halt of the median run)", fontsize=10)
     sink = io.BytesIO()
     figure.savefig(sink, format=path.suffix.removeprefix(".").lower() or "png", dpi=130)
     plt.close(figure)

@@ -132,3 +132,9 @@ def test_rows_that_no_class_claims_count_as_rows() -> None:
     looked = watch(baseline="real").look(CellCounts.of([800, 60, 40], n_unclaimed_rows=1_100), epoch=1)
     assert looked.halted
     assert looked.looks[0].n_unclaimed_rows == 1_100
+
+
+def test_a_generation_without_a_look_leaves_its_parent_as_the_baseline() -> None:
+    chain = watch(baseline="parent").look(HEALTHY, epoch=1).next_generation().next_generation()
+    assert chain.look(THIN, epoch=1).halted
+    assert not watch(baseline="parent").next_generation().look(HEALTHY, epoch=1).halted

@@ -35,7 +35,8 @@ CELL_EDGES: Final = (1.0, 1.645)
 
 #: What a Gaussian puts in these cells, of ten thousand rows; the tail is the last one.
 REFERENCE: Final = np.array([6827, 2173, 1000])
-#: A fit to a hundred rows misses the tail's mass by a quarter, healthy or not: only a loss of half of it counts.
+#: A fit to a hundred rows misses the tail's mass by a quarter, healthy or not: only a loss of half of it counts. A few
+#: chains of every policy are born that narrow, or wander there, and are rightly halted.
 MAX_MASS_DROP: Final = 0.50
 #: In fewer looks a hundred rows could not even show that the tail is gone, and the guard refuses to start.
 LEAST_LOOKS: Final = 20

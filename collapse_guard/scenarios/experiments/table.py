@@ -59,7 +59,8 @@ def _told(view: dict[str, Any], chains: list[dict[str, Any]]) -> str:
 
 
 def _opening(view: dict[str, Any]) -> list[str]:
-    size = f"{view['runs']} runs of {view['generations']} generations, seed {view['seed']}"
+    runs = "1 run" if view["runs"] == 1 else f"{view['runs']} runs"
+    size = f"{runs} of {view['generations']} generations, seed {view['seed']}"
     share = f"anchor share {view['real_share']:g}"
     return [
         f"{view['experiment']}: {view['title']}; {size}, {share}",
