@@ -53,8 +53,8 @@ def _line(coverage: Coverage, panel: Panel, n_left: int) -> str:
     classes = [drop for drop in every.classes[: alone.size] if not math.isnan(drop)]
     text = (
         f"{one_line(panel.cells)} against {panel.against.replace('_', ' ')}: with {n_rows} rows per look the smallest"
-        f" drop that can be shown is, of the tail, {_percent(one.tail)} in one look and {_percent(every.tail)} in {n_left};"
-        f" of a single class, {_percent(max(classes, default=math.nan))} at worst in {n_left}"
+        f" drop that can be shown is, of the tail, {_percent(one.tail)} in one look and {_percent(every.tail)} in"
+        f" {n_left}; of a single class, {_percent(max(classes, default=math.nan))} at worst in {n_left}"
     )
     unseen = f"; not even their end would be seen of {_listed(blind)}" if blind else ""
     together = [panel.names[cell] for cell in groups.pooled]
