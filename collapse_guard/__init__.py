@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collapse_guard.integrations.hf_datasets import GuardedDataset
     from collapse_guard.integrations.hf_tags import tag
     from collapse_guard.integrations.lightning import CollapseGuard
+    from collapse_guard.integrations.session import GuardSession
     from collapse_guard.manifest import Manifest, load_manifest, write_manifest
     from collapse_guard.monitor import Anchor, Reference
     from collapse_guard.policy import Policy, load_policy
@@ -49,6 +50,7 @@ _HOMES: Final[dict[str, str]] = {
     "Evidence": "records",
     "Finding": "records",
     "FixedSetEvidence": "stats",
+    "GuardSession": "integrations.session",
     "GuardedDataset": "integrations.hf_datasets",
     "InputError": "errors",
     "Manifest": "manifest",
@@ -82,6 +84,7 @@ __all__ = [
     "Evidence",
     "Finding",
     "FixedSetEvidence",
+    "GuardSession",
     "GuardedDataset",
     "InputError",
     "Manifest",

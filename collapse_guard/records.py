@@ -49,6 +49,9 @@ ID: Final = "cg_id"
 #: Quality score of a row in a saved pool of synthetic rows; not part of a training set.
 SCORE: Final = "cg_score"
 
+#: Key of a batch that holds the provenance of its rows, integers of shape (rows, 2): origin and generation.
+BATCH_KEY: Final = "collapse_guard"
+
 #: Provenance columns in their order, with the name of their Arrow type.
 PROVENANCE_COLUMNS: Final[dict[str, str]] = {
     ORIGIN: "uint8",
@@ -128,6 +131,8 @@ class RunReason(Enum):
     CLASS_LOSS = "class_loss"
     OFF_MANIFOLD = "off_manifold"
     SCORE_DROP = "score_drop"
+    BATCH_MIX = "batch_mix"
+    UNEXPECTED_ROWS = "unexpected_rows"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,81 +1,198 @@
-"""Counts of training batches, on the device that holds the batch: nothing is read back while training."""
+"""Counts of training batches, where the batch lies: nothing is read back from a device while training."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import torch
 
 from collapse_guard.cells import LabelCells
-from collapse_guard.records import ORIGIN, Origin
-from collapse_guard.stats import OriginCounts
+from collapse_guard.errors import ProvenanceError
+from collapse_guard.records import BATCH_KEY, GENERATION, ORIGIN, UNKNOWN_GENERATION, Origin
+from collapse_guard.stats import BatchCounts
+from collapse_guard.stats.batches import N_GENERATIONS, N_ORIGINS, PAIR, SHAPES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike, NDArray
+
     from collapse_guard.cells import CellMap
 
 _MAX_LABEL: Final = 1_000_000  # a look-up table of labels beyond it would not be small
+_N_CODES: Final = N_ORIGINS + N_GENERATIONS
+
+
+class HostTally:
+    """Provenance of rows that lie on the host, for a data loader that counts what it hands out.
+
+    >>> tally = HostTally()
+    >>> tally.add(np.array([1, 2, 1]))
+    >>> tally.taken().by_origin()["real"], tally.taken().n_rows
+    (2, 0)
+    """
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(_N_CODES, dtype=np.int64)
+        self._n_batches = 0
+
+    def add(self, codes: ArrayLike) -> None:
+        """Add the rows of one batch: integers of shape (rows,), (rows, 2) or (rows, 6), as in BatchCounts.update.
+
+        Raises ProvenanceError for anything else.
+        """
+        given = np.asarray(codes)
+        _check_codes(given.shape, is_integer=given.dtype.kind in "iu")
+        self._n_batches += 1
+        if given.ndim == 2 and given.shape[1] == N_ORIGINS:  # noqa: PLR2004 - rows of counts
+            self._counts[:N_ORIGINS] += given.sum(axis=0)
+            return
+        origins = given if given.ndim < 2 else given[:, 0]  # noqa: PLR2004 - rows of pairs
+        self._counts[:N_ORIGINS] += _bincount(origins, N_ORIGINS, Origin.UNKNOWN)
+        if given.ndim == 2:  # noqa: PLR2004 - rows of pairs
+            self._counts[N_ORIGINS:] += _bincount(given[:, 1], N_GENERATIONS, UNKNOWN_GENERATION)
+
+    def taken(self) -> BatchCounts:
+        """Return what was counted since the last call."""
+        counts = BatchCounts.of_vector([*self._counts.tolist(), self._n_batches, 0])
+        self._counts[:], self._n_batches = 0, 0
+        return counts
 
 
 class BatchTally:
-    """Rows of training batches per origin and per cell, in buffers on the batch's device."""
+    """Provenance and classes of batches since the last :meth:`taken`, on the host and in one buffer per device.
 
-    def __init__(self, cells: CellMap | None) -> None:
-        self.seen = False
-        self._lookup = None if cells is None else _integer_lookup(cells)
-        self._origins = torch.zeros(len(Origin), dtype=torch.int64)
-        n_cells = 0 if cells is None else cells.n_cells
-        self._cells = torch.zeros(n_cells + 1, dtype=torch.int64)
+    Args:
+        cells: cells of the label column, counted where labels are plain integers; None for none.
+        provenance_from: function of a batch to its provenance; the batch's own columns if left out.
+    """
 
-    def add(self, batch: Any, column: str | None) -> None:
-        """Add a batch that is a mapping with ``cg_origin``; others carry no provenance and are not counted."""
-        if not isinstance(batch, Mapping):
+    def __init__(self, cells: CellMap | None, provenance_from: Callable[[Any], Any] | None = None) -> None:
+        self._table = None if cells is None else _integer_table(cells)
+        self._lookup = None if self._table is None else torch.from_numpy(self._table)
+        self._column = cells.columns[0] if cells is not None and self._table is not None and cells.columns else None
+        self._provenance_from = provenance_from
+        self._host = HostTally()
+        self.n_cells = 0 if cells is None or self._table is None else cells.n_cells
+        self._cells = np.zeros(self.n_cells + 1, dtype=np.int64)
+        self._device: torch.Tensor | None = None
+        self._n_batches = self._n_tagged = 0
+
+    def add(self, batch: Any) -> bool:
+        """Add a batch, and return whether it said where its rows come from."""
+        codes = provenance_of(batch, self._provenance_from)
+        self._n_batches += 1
+        if codes is not None:
+            self._n_tagged += 1
+            self._add_codes(codes)
+        labels = batch.get(self._column) if self._column is not None and isinstance(batch, Mapping) else None
+        if isinstance(labels, torch.Tensor) and not labels.is_floating_point() and not labels.is_complex():
+            self._add_labels(labels)
+        return codes is not None
+
+    def taken(self, loaders: list[HostTally]) -> tuple[NDArray[np.int64], torch.Tensor | None]:
+        """Return the counts since the last call: those of the host (with ``loaders``), and those still on a device.
+
+        Both have the entries of ``BatchCounts.vector()``, then rows per cell, and rows of no cell last.
+        """
+        counted = self._host.taken()
+        untagged = self._n_batches - self._n_tagged
+        for loader in loaders:
+            more = loader.taken()
+            untagged -= more.n_batches
+            counted = counted.merge(more)
+        # A loader counts what it hands out, so its batches come here without tags; it may be one batch ahead.
+        head = [*counted.vector()[:_N_CODES], self._n_batches, max(untagged, 0)]
+        vector = np.concatenate([np.asarray(head, dtype=np.int64), self._cells])
+        device, self._device = self._device, None
+        self._cells = np.zeros_like(self._cells)
+        self._n_batches = self._n_tagged = 0
+        return vector, device
+
+    @property
+    def n_entries(self) -> int:
+        """Length of the vectors of :meth:`taken`."""
+        return _N_CODES + 2 + self._cells.size
+
+    def split(self, vector: list[int]) -> tuple[BatchCounts, list[int]]:
+        """Return a summed vector as counts of provenance and rows per cell, those of no cell last."""
+        cut = _N_CODES + 2
+        return BatchCounts.of_vector(vector[:cut]), vector[cut:]
+
+    def _add_codes(self, codes: Any) -> None:
+        if not isinstance(codes, torch.Tensor) or codes.device.type == "cpu":
+            self._host.add(codes.numpy() if isinstance(codes, torch.Tensor) else codes)
             return
-        codes, labels = batch.get(ORIGIN), batch.get(column)
-        if isinstance(codes, torch.Tensor):
-            self.seen = True
-            flat = codes.reshape(-1).long()
-            flat = torch.where((flat < 0) | (flat >= len(Origin)), 0, flat)
-            self._origins = _added(self._origins, flat)
-        if self._lookup is not None and _holds_integers(labels):
-            self._lookup = self._lookup.to(labels.device)
-            flat = labels.reshape(-1).long()
-            last = self._lookup.numel() - 1
-            flat = torch.where((flat < 0) | (flat >= last), last, flat)
-            self._cells = _added(self._cells, self._lookup[flat])
-
-    def origins(self) -> OriginCounts:
-        """Return the rows per origin."""
-        return OriginCounts(tuple(self._origins.tolist()))
-
-    def cell_rows(self) -> list[int] | None:
-        """Return the rows per cell, those of no cell last; None if labels are not integers."""
-        return None if self._lookup is None else self._cells.tolist()
-
-    def state(self) -> dict[str, Any]:
-        """Return plain values for a checkpoint."""
-        return {"seen": self.seen, "origins": self._origins.tolist(), "cells": self._cells.tolist()}
-
-    def restore(self, state: dict[str, Any] | None) -> None:
-        """Go on from a checkpoint; counts over other cells are left behind."""
-        if state is None:
+        _check_codes(tuple(codes.shape), is_integer=not codes.is_floating_point())
+        buffer, wide = self._buffer(codes.device), codes.long()
+        if wide.ndim == 2 and wide.shape[1] == N_ORIGINS:  # noqa: PLR2004 - rows of counts
+            buffer[:N_ORIGINS] += wide.sum(dim=0)
             return
-        self.seen = bool(state["seen"])
-        self._origins = torch.tensor(state["origins"], dtype=torch.int64)
-        if len(state["cells"]) == self._cells.numel():
-            self._cells = torch.tensor(state["cells"], dtype=torch.int64)
+        origins = wide if wide.ndim < 2 else wide[:, 0]  # noqa: PLR2004 - rows of pairs
+        _scatter(buffer, _known(origins.reshape(-1), N_ORIGINS, Origin.UNKNOWN))
+        if wide.ndim == 2:  # noqa: PLR2004 - rows of pairs
+            _scatter(buffer, _known(wide[:, 1], N_GENERATIONS, UNKNOWN_GENERATION) + N_ORIGINS)
+
+    def _add_labels(self, labels: torch.Tensor) -> None:
+        assert self._table is not None
+        assert self._lookup is not None
+        last = self._table.size - 1
+        if labels.device.type == "cpu":
+            values = labels.detach().numpy().reshape(-1)
+            cells = self._table[np.where((values < 0) | (values >= last), last, values)]
+            self._cells += np.bincount(cells, minlength=self._cells.size)
+            return
+        self._lookup = self._lookup.to(labels.device)
+        found = self._lookup[_known(labels.reshape(-1).long(), last, last)]
+        _scatter(self._buffer(labels.device), found + _N_CODES + 2)
+
+    def _buffer(self, device: torch.device) -> torch.Tensor:
+        if self._device is None:
+            self._device = torch.zeros(self.n_entries, dtype=torch.int64, device=device)
+        return self._device
 
 
-def _holds_integers(values: Any) -> TypeGuard[torch.Tensor]:
-    return isinstance(values, torch.Tensor) and not values.is_floating_point() and not values.is_complex()
+def provenance_of(batch: Any, provenance_from: Callable[[Any], Any] | None = None) -> Any:
+    """Return the provenance that a batch carries, or None: see :data:`~collapse_guard.stats.batches.SHAPES`.
+
+    >>> provenance_of({"x": torch.zeros(2), "cg_origin": torch.tensor([1, 2])})
+    tensor([1, 2])
+    """
+    if provenance_from is not None:
+        return provenance_from(batch)
+    if not isinstance(batch, Mapping):
+        return None
+    if BATCH_KEY in batch:
+        return batch[BATCH_KEY]
+    origins, generations = batch.get(ORIGIN), batch.get(GENERATION)
+    if isinstance(origins, torch.Tensor) and isinstance(generations, torch.Tensor):
+        return torch.stack([origins.reshape(-1).long(), generations.reshape(-1).long()], dim=1)
+    return origins
 
 
-def _added(buffer: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    buffer = buffer.to(codes.device)
-    return buffer.scatter_add_(0, codes, torch.ones_like(codes))
+def _check_codes(shape: tuple[int, ...], *, is_integer: bool) -> None:
+    if not is_integer:
+        raise ProvenanceError(f"provenance of a batch is not integers; {SHAPES}")
+    if len(shape) > 2 or (len(shape) == 2 and shape[1] not in {PAIR, N_ORIGINS}):  # noqa: PLR2004 - axes
+        raise ProvenanceError(f"provenance of a batch has shape {shape}; {SHAPES}")
 
 
-def _integer_lookup(cells: CellMap) -> torch.Tensor | None:
+def _bincount(codes: NDArray[Any], n_codes: int, unknown: int) -> NDArray[np.int64]:
+    wide = codes.astype(np.int64).reshape(-1)
+    return np.bincount(np.where((wide < 0) | (wide >= n_codes), int(unknown), wide), minlength=n_codes)
+
+
+def _known(codes: torch.Tensor, n_codes: int, unknown: int) -> torch.Tensor:
+    return torch.where((codes < 0) | (codes >= n_codes), int(unknown), codes)
+
+
+def _scatter(buffer: torch.Tensor, codes: torch.Tensor) -> None:
+    buffer.scatter_add_(0, codes, torch.ones_like(codes))
+
+
+def _integer_table(cells: CellMap) -> NDArray[np.int64] | None:
     """Return label -> cell for labels 0, 1, 2, ...; the last entry stands for every other label."""
     if (
         not isinstance(cells, LabelCells)
@@ -85,7 +202,7 @@ def _integer_lookup(cells: CellMap) -> torch.Tensor | None:
         return None
     if max(map(int, cells.names)) > _MAX_LABEL:
         return None
-    table = torch.full((max(map(int, cells.names)) + 2,), cells.n_cells, dtype=torch.int64)
+    table = np.full(max(map(int, cells.names)) + 2, cells.n_cells, dtype=np.int64)
     for cell, name in enumerate(cells.names):
         table[int(name)] = cell
     return table

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import random
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
-import numpy as np
-import pyarrow as pa
-import torch
-
-from collapse_guard.stats import CellCounts
+import warnings
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from datetime import timedelta
 
-    from pytorch_lightning import LightningModule, Trainer
-
-    from collapse_guard.monitor import Sample
+    from pytorch_lightning import Trainer
 
 
 def is_dry(trainer: Trainer) -> bool:
@@ -33,46 +23,38 @@ def is_last_epoch(trainer: Trainer) -> bool:
     return by_epochs or trainer.should_stop or 0 <= steps <= trainer.global_step
 
 
-@contextmanager
-def sampling(pl_module: LightningModule, *, seed: int) -> Iterator[None]:
-    """Eval mode, no gradients, random states of their own; everything is as before afterwards."""
-    modes = {module: module.training for module in pl_module.modules()}
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global state is what is kept
-    try:
-        devices = [pl_module.device] if pl_module.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), torch.no_grad():
-            torch.manual_seed(seed)
-            np.random.seed(seed)  # noqa: NPY002 - a user's sampler may draw from it
-            random.seed(seed)
-            pl_module.eval()
-            yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
-        for module, training in modes.items():
-            module.training = training
+def n_whole_epochs(trainer: Trainer) -> int:
+    """Return the epochs that are done, with the one whose last batch was trained."""
+    return trainer.current_epoch + int(trainer.fit_loop.epoch_loop.batch_progress.is_last_batch)
 
 
-def summed(trainer: Trainer, sample: Sample) -> Sample:
-    """Return the look of all ranks: sums of whole numbers, so that every rank decides on the same ones."""
-    if trainer.world_size == 1:
-        return sample
-    return replace(sample, counts=tuple(_summed(trainer, each) for each in sample.counts))
+def planned(trainer: Trainer) -> tuple[int | None, int | None]:
+    """Return the epochs and optimizer steps that are planned; None where that is open."""
+    epochs, steps = trainer.max_epochs, trainer.max_steps
+    return (epochs if epochs is not None and epochs > 0 else None), (steps if steps > 0 else None)
 
 
-def all_rows(trainer: Trainer, rows: pa.Table) -> pa.Table:
-    """Return the rows of all ranks: a score that looks at the other rows of its look must see all of them."""
-    parts: list[pa.Table] = [rows] * trainer.world_size
-    torch.distributed.all_gather_object(parts, rows)
-    return pa.concat_tables(parts, promote_options="permissive")
+def group_timeout(trainer: Trainer) -> timedelta | None:
+    """Return how long the trainer's own processes wait for each other; None if it does not say."""
+    return getattr(trainer.strategy, "_timeout", None)
 
 
-def _summed(trainer: Trainer, counts: CellCounts) -> CellCounts:
-    local = torch.tensor(
-        [*counts.rows, counts.n_unclaimed_rows], dtype=torch.int64, device=trainer.strategy.root_device
-    )
-    total = trainer.strategy.reduce(local, reduce_op="sum").tolist()
-    return CellCounts(tuple(total[:-1]), total[-1])
+def live_loaders(trainer: Trainer) -> list[Any]:
+    """Return the training loaders that are really iterated: Lightning may have built them anew."""
+    combined = getattr(trainer.fit_loop, "_combined_loader", None)
+    if combined is not None:
+        return list(combined.flattened)
+    loader = trainer.train_dataloader
+    return [] if loader is None else [loader]
+
+
+def log_to(loggers: list[Any], metrics: dict[str, float], *, step: int) -> None:
+    """Give figures to every logger; one that fails is warned of and never ends a run."""
+    for logger in loggers:
+        try:
+            logger.log_metrics(metrics, step=step)
+        except Exception as error:  # noqa: BLE001 - a logger may raise anything
+            warnings.warn(f"{type(logger).__name__} did not take figures of collapse_guard: {error}", stacklevel=2)
 
 
 def stop(trainer: Trainer) -> None:

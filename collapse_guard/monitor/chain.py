@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 
 def begin_watch(
-    policy: Policy, reference: Anchor, manifest: Manifest | None, parent: Manifest | None, *, adopt: bool
+    policy: Policy,
+    reference: Anchor,
+    manifest: Manifest | None,
+    parent: Manifest | None,
+    *,
+    adopt: bool,
+    name: str = "default",
+    of: str = "samples",
 ) -> Watch:
     """Return the watch of a run: it goes on from the state beside the parent's manifest, or starts anew and says so.
 
@@ -25,13 +32,15 @@ def begin_watch(
         manifest: training data of this run.
         parent: manifest of the generation before; None for the first one.
         adopt: measure against the real rows that the chain began with, if they have the same cells.
+        name: name of the guard.
+        of: ``samples`` or ``predictions``.
     """
     generation = 1 if manifest is None else manifest.header.generation + 1
     if parent is None:
         has_parent = manifest is not None and bool(manifest.header.parents)
         note = "evidence starts anew: the data has a parent generation, and no parent= was given" if has_parent else ""
         return replace(Watch.start(policy, reference, generation=generation), note=note)
-    left = None if parent.path is None else evidence_path(parent.path)
+    left = None if parent.path is None else evidence_path(parent.path, name=name, of=of)
     if left is None or not left.exists():
         note = "evidence starts anew: the parent left none beside its manifest"
         return replace(Watch.start(policy, reference, generation=generation), note=note)
@@ -45,25 +54,46 @@ def renewed(watch: Watch, note: str) -> Watch:
     return replace(watch.without_evidence(), note=note)
 
 
-def halt_on(manifest: Manifest | None) -> Decision | None:
+def halt_on(manifest: Manifest | None, *, name: str = "default", of: str = "samples") -> Decision | None:
     """Return the halt of an earlier run on this very manifest, which running again must not erase; None without."""
     if manifest is None or manifest.path is None:
         return None
-    left = evidence_path(manifest.path)
+    left = evidence_path(manifest.path, name=name, of=of)
     return halt_in(read_state(left)) if left.exists() else None
 
 
-def is_due(policy: Policy, n_epochs: int) -> bool:
-    """Return whether the policy asks for a look after ``n_epochs`` whole epochs."""
+def is_due(policy: Policy, *, n_epochs: int, n_steps: int, last: tuple[int, int] | None = None) -> bool:
+    """Return whether the policy asks for a look.
+
+    Args:
+        n_epochs: whole epochs so far.
+        n_steps: optimizer steps so far.
+        last: epochs and steps at the look before; None if there was none in this run.
+    """
     coverage = coverage_of(policy)
-    since = n_epochs - max(coverage.warmup.epochs, 1)
-    return since >= 0 and since % coverage.every.epochs == 0
+    every, warmup = coverage.every, coverage.warmup
+    if n_epochs < warmup.epochs or n_steps < warmup.steps:
+        return False
+    if every.steps is not None:
+        return n_steps - (0 if last is None else last[1]) >= every.steps
+    assert every.epochs is not None
+    since = n_epochs - max(warmup.epochs, 1)
+    return since >= 0 and since % every.epochs == 0
 
 
-def too_many_looks(watch: Watch, n_epochs: int) -> str | None:
-    """Return a warning if a run of ``n_epochs`` takes more looks than the chain has left; None if it does not."""
+def too_many_looks(watch: Watch, *, n_epochs: int | None, n_steps: int | None) -> str | None:
+    """Return a warning if a run of so many epochs or steps takes more looks than the chain has left, else None."""
     coverage = coverage_of(watch.policy)
-    expected = max(n_epochs - max(coverage.warmup.epochs, 1), 0) // coverage.every.epochs + 1
+    every, warmup = coverage.every, coverage.warmup
+    if every.steps is not None:
+        if n_steps is None:
+            return None
+        expected = max(n_steps - warmup.steps, 0) // every.steps + 1
+    else:
+        if n_epochs is None:
+            return None
+        assert every.epochs is not None
+        expected = max(n_epochs - max(warmup.epochs, 1), 0) // every.epochs + 1
     if watch.n_looks + expected <= coverage.planned_looks:
         return None
     return (

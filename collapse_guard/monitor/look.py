@@ -17,7 +17,10 @@ MAX_CELLS_ADVISED: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Figures of one look; the table that people read. Tail figures are of the first cell map against real rows."""
+    """Figures of one look; the table that people read. Tail figures are of the first cell map against real rows.
+
+    ``step`` is the optimizer step of the look, None where the trainer did not say it.
+    """
 
     generation: int
     epoch: int
@@ -31,6 +34,7 @@ class Look:
     advisory: dict[str, float]
     action: str
     counts: tuple[int, ...]
+    step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

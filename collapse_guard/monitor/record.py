@@ -8,22 +8,29 @@ from typing import TYPE_CHECKING, Any, Final
 
 from collapse_guard._atomic import write_bytes
 from collapse_guard.errors import InputError
-from collapse_guard.manifest.index import origin_name
-from collapse_guard.records import Action, Decision
+from collapse_guard.records import Action, Decision, Origin
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from collapse_guard.manifest import Manifest
+    from collapse_guard.monitor.batches import BatchWatch
     from collapse_guard.monitor.watch import Watch
     from collapse_guard.policy import Policy
 
-REPORT_SCHEMA: Final = "collapse-guard/run/1"
+REPORT_SCHEMA: Final = "collapse-guard/run/2"
 
 
-def evidence_path(manifest_path: Path) -> Path:
-    """Return where the state of a run lies: beside the manifest it trained on."""
-    return manifest_path.parent / f"{manifest_path.name.removesuffix('.json').removesuffix('.cgm')}.evidence.json"
+def evidence_path(manifest_path: Path, *, name: str = "default", of: str = "samples") -> Path:
+    """Return where the state of a run lies: beside the manifest it trained on.
+
+    Args:
+        name: name of the guard; each keeps evidence of its own.
+        of: ``samples`` or ``predictions``.
+    """
+    stem = manifest_path.name.removesuffix(".json").removesuffix(".cgm")
+    parts = [stem, *([] if name == "default" else [name]), *([] if of == "samples" else [of]), "evidence.json"]
+    return manifest_path.parent / ".".join(parts)
 
 
 def write_state(path: Path, watch: Watch) -> Path:
@@ -54,12 +61,11 @@ def halt_in(state: dict[str, Any]) -> Decision | None:
     return decision if decision.action is Action.HALT else None
 
 
-def unexpected_origins(origins: dict[str, int] | None, manifest: Manifest | None) -> list[str]:
+def unexpected_origins(batches: BatchWatch) -> list[str]:
     """Return origins that training batches carried and that the manifest does not hold at all."""
-    if origins is None or manifest is None:
+    if batches.held is None:
         return []
-    held = {origin_name(code) for (code,) in manifest.rows_by("origin")}
-    return [name for name, rows in origins.items() if rows and name not in held]
+    return [origin.name.lower() for origin in Origin if batches.counts.origins[origin] and origin not in batches.held]
 
 
 def run_view(
@@ -67,34 +73,66 @@ def run_view(
     policy: Policy,
     manifest: Manifest | None,
     watch: Watch | None,
-    origins: dict[str, int] | None,
-    cell_rows: list[int] | None,
+    predictions: Watch | None,
+    batches: BatchWatch,
+    decision: Decision | None,
     n_ranks: int,
     contract: str,
 ) -> dict[str, Any]:
-    """Return the report of a run as plain values, under the schema ``collapse-guard/run/1``.
+    """Return the report of a run as plain values, under the schema ``collapse-guard/run/2``.
 
     Args:
-        origins: rows of training batches per origin, None if batches carried no provenance.
-        cell_rows: rows of training batches per cell, those of no cell last; None if they were not counted.
-        n_ranks: processes of the run; batches are counted on rank 0, looks on all.
+        watch: looks at generated samples; None if there are none.
+        predictions: looks at predictions on validation; None if there are none.
+        batches: what the training batches of all ranks carried.
+        decision: the halt, or the latest decision.
         contract: ``checked`` or ``off``.
     """
-    decision = None if watch is None or watch.decision is None else watch.decision.as_dict()
     return {
         "schema": REPORT_SCHEMA,
         "policy": {"name": policy.name, "digest": policy.digest},
         "manifest": None if manifest is None else {"name": manifest.name, "digest": manifest.digest},
         "contract": contract,
-        "batches": {"origins": origins, "cells": cell_rows, "n_ranks": n_ranks, "counted_on_ranks": [0]},
-        "unexpected_origins": unexpected_origins(origins, manifest),
+        "batches": batches.view(n_ranks=n_ranks),
+        "unexpected_origins": unexpected_origins(batches),
+        **_watch_view(watch),
+        "predictions": None if predictions is None else _watch_view(predictions),
+        "decision": None if decision is None else decision.as_dict(),
+        "halted": decision is not None and decision.action is Action.HALT,
+    }
+
+
+def metrics_of(
+    watch: Watch | None, predictions: Watch | None, batches: BatchWatch, *, halted: bool, prefix: str
+) -> dict[str, float]:
+    """Return the figures of the latest looks and checks, for a logger; empty before any."""
+    found: dict[str, float] = {}
+    if watch is not None and watch.looks:
+        look = watch.looks[-1]
+        found |= {
+            "log_e": look.log_e,
+            "tail_mass_ratio": look.tail_mass_ratio,
+            "tail_cells_alive": float(look.tail_cells_alive),
+        }
+    if predictions is not None and predictions.looks:
+        look = predictions.looks[-1]
+        found |= {"predictions_log_excess": look.log_e, "predictions_tail_mass_ratio": look.tail_mass_ratio}
+        found |= {name: look.advisory[name] for name in ("tail_recall", "recall") if name in look.advisory}
+    if batches.n_checks:
+        found["real_share"] = batches.counts.origins[Origin.REAL] / max(batches.counts.n_rows, 1)
+    if found:
+        found["halted"] = float(halted)
+    return {prefix + name: value for name, value in found.items()}
+
+
+def _watch_view(watch: Watch | None) -> dict[str, Any]:
+    coverage = None if watch is None else watch.policy.coverage
+    return {
         "note": "" if watch is None else watch.note,
         "reference": None if watch is None else _reference_view(watch),
         "n_looks": 0 if watch is None else watch.n_looks,
-        "planned_looks": None if policy.coverage is None else policy.coverage.planned_looks,
+        "planned_looks": None if coverage is None else coverage.planned_looks,
         "looks": [] if watch is None else [asdict(look) for look in watch.looks],
-        "decision": decision,
-        "halted": watch is not None and watch.halted,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from collapse_guard.stats import CellCounts
 from collapse_guard.stats.advisory import advise_documents
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from collapse_guard.cells import CellMap
@@ -67,6 +69,12 @@ def read_sample(sample: Any, anchor: Anchor, coverage: Coverage, *, n_rows: int 
     counted = _counted(found, anchor.maps[0].cells)
     _check_length(found.size, n_rows)
     return Sample((counted,))
+
+
+def summed_sample(sample: Sample, summed: Callable[[list[int]], list[int]]) -> Sample:
+    """Return the look of all ranks: ``summed`` adds whole numbers up, so that every rank decides on the same ones."""
+    totals = [summed([*each.rows, each.n_unclaimed_rows]) for each in sample.counts]
+    return replace(sample, counts=tuple(CellCounts(tuple(total[:-1]), total[-1]) for total in totals))
 
 
 def sampled_rows(sample: Any) -> pa.Table:

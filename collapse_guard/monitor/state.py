@@ -117,7 +117,7 @@ def _resumed(watch: W, state: Mapping[str, Any]) -> W:
 
 def _look(entry: Mapping[str, Any]) -> Look:
     names = {field.name for field in fields(Look)}
-    if set(entry) != names:
+    if set(entry) | {"step"} != names:  # older states have no step
         raise ValueError(f"a look has {', '.join(sorted(names))}, got {', '.join(sorted(entry))}")
     return Look(**{**entry, "counts": tuple(entry["counts"])})
 

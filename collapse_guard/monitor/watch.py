@@ -101,6 +101,7 @@ class Watch:
         *counts: CellCounts,
         scores: Sequence[ArrayLike] = (),
         epoch: int,
+        step: int | None = None,
         advisory: dict[str, float] | None = None,
     ) -> Self:
         """Return the watch after one look of fresh, independent rows (or, in that mode, at the fixed set).
@@ -109,6 +110,7 @@ class Watch:
             counts: rows per cell, one for each cell map of the policy.
             scores: scores of the rows, one array for each score of the policy.
             epoch: whole epochs so far.
+            step: optimizer steps so far.
             advisory: figures of the look that nothing is decided on.
         """
         coverage = coverage_of(self.policy)
@@ -130,7 +132,7 @@ class Watch:
             n_planned = len(coverage.cells) * len(coverage.references) + len(coverage.scores)
             results = [panel.result() for panel in panels]
             decision = decide(coverage, results, _score_lines(coverage, evidence), n_planned=n_planned)
-        line = _line(looked, counts, decision, epoch, advisory or {})
+        line = replace(_line(looked, counts, decision, epoch, advisory or {}), step=step)
         return replace(looked, n_looks=self.n_looks + 1, looks=(*self.looks, line), decision=decision)
 
     def next_generation(self) -> Self:

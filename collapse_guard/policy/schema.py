@@ -9,9 +9,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from os import PathLike
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from collapse_guard.errors import InputError
 from collapse_guard.kernels import canonical_bytes, sha256_hex
@@ -122,12 +122,37 @@ class Interval(Section):
     """A stretch of training."""
 
     epochs: int = Field(1, ge=0)
+    steps: int = Field(0, ge=0, description="optimizer steps; both must have passed")
 
 
 class Every(Section):
-    """How often to look."""
+    """How often to look: every so many epochs, or every so many optimizer steps."""
 
-    epochs: int = Field(1, ge=1)
+    epochs: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1, description="looks are then taken in the middle of epochs, and at the end")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("every takes one of epochs and steps")
+        return self
+
+
+class Batches(Section):
+    """What training batches really carry, counted as they come and summed over ranks."""
+
+    every_batches: int = Field(
+        50, ge=1, description="batches of a rank between two checks; what a check finds is acted on one interval later"
+    )
+    missing: Literal["error", "warn", "ignore"] = Field(
+        "warn", description="what to do when batches do not say where their rows come from"
+    )
+    false_halt_rate: OpenShare = Field(
+        0.001,
+        description="P(ever halting on a mix that keeps its floors), if rows come in random order; Hoeffding's bound"
+        " of the k-th check has the level 6 a / (pi^2 k^2)",
+    )
+    on_violation: Literal["halt", "warn"] = "halt"
 
 
 class Coverage(Section):
@@ -227,6 +252,7 @@ class Policy(Section):
     manifests: Manifests = Manifests()
     sources: dict[str, SourceRule] = Field(default_factory=dict)
     mix: Mix = Mix()
+    batches: Batches = Batches()
     accumulation: Accumulation = Accumulation()
     provenance: ProvenanceRules = ProvenanceRules()
     filters: Filters = Filters()

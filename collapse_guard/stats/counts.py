@@ -1,4 +1,4 @@
-"""Counts of rows per cell and per origin: the state that ranks merge by adding."""
+"""Counts of rows per cell: the state that ranks merge by adding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from collapse_guard.errors import StatisticError
 from collapse_guard.plugins import Registry
-from collapse_guard.records import Origin
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -120,33 +119,3 @@ class CellCounts:
     def compute(self) -> NDArray[np.int64]:
         """Return the rows per cell as int64, shape (n_cells,)."""
         return np.asarray(self.rows, dtype=np.int64)
-
-
-@STATISTICS.register("origin_counts")
-@dataclass(frozen=True, slots=True)
-class OriginCounts:
-    """Rows per origin, in the order of :class:`~collapse_guard.records.Origin`.
-
-    >>> OriginCounts().update(np.array([1, 1, 2])).compute()["real"]
-    2
-    """
-
-    rows: tuple[int, ...] = (0,) * len(Origin)
-
-    def update(self, origins: NDArray[np.integer]) -> Self:
-        """Return the counts after ``origins``, codes of shape (rows,); codes out of range are unknown."""
-        given = np.asarray(origins)
-        if given.size and not np.issubdtype(given.dtype, np.integer):
-            raise StatisticError(f"origins must be integer codes, got {given.dtype}; see collapse_guard.Origin")
-        codes = given.astype(np.int64).ravel()
-        codes = np.where((codes < 0) | (codes >= len(Origin)), int(Origin.UNKNOWN), codes)
-        added = np.bincount(codes, minlength=len(Origin))
-        return type(self)(tuple((np.asarray(self.rows, dtype=np.int64) + added).tolist()))
-
-    def merge(self, other: Self) -> Self:
-        """Return the counts of both streams; order and grouping do not matter."""
-        return type(self)(tuple(a + b for a, b in zip(self.rows, other.rows, strict=True)))
-
-    def compute(self) -> dict[str, int]:
-        """Return the rows per origin, by its lower-case name."""
-        return {origin.name.lower(): self.rows[origin] for origin in Origin}

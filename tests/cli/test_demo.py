@@ -54,7 +54,7 @@ def test_every_generation_leaves_its_manifest_its_report_and_its_evidence(
         manifest = read(folder / "manifest.cgm.json")
         assert manifest["generation"] == number - 1
         report = read(folder / "run.json")
-        assert report["schema"] == "collapse-guard/run/1"
+        assert report["schema"] == "collapse-guard/run/2"
         assert report["contract"] == "checked"
         assert report["halted"] is False
         assert len(report["looks"]) == number

@@ -108,11 +108,15 @@ def as_lists(state: dict[str, Any]) -> Any:
     return json.loads(json.dumps(state))
 
 
-def training_rows(n_rows: int = 8) -> DataLoader[Any]:
+def training_rows(n_rows: int = 8, origins: tuple[int, ...] = (1,)) -> DataLoader[Any]:
     """Return batches of four rows: a vector, a label and, as ``datasets`` in torch format gives it, an origin."""
     torch.manual_seed(0)
     rows = [
-        {"x": torch.randn(32), "label": torch.tensor(row % 4), "cg_origin": torch.tensor(1 + row % 2)}
+        {
+            "x": torch.randn(32),
+            "label": torch.tensor(row % 4),
+            "cg_origin": torch.tensor(origins[row % len(origins)]),
+        }
         for row in range(n_rows)
     ]
     return DataLoader(rows, batch_size=4)  # type: ignore[arg-type]
@@ -248,7 +252,7 @@ def test_the_last_step_is_followed_by_one_look(fit: Fit, guard: Any, warmup: int
         steps.append(module.trainer.global_step)
         return healthy(module, n_rows)
 
-    watched.sampler = sampler
+    watched.session.sampler = sampler
     trainer = fit(watched, max_epochs=-1, max_steps=n_steps)
     assert trainer.global_step == n_steps
     assert steps == ([2, n_steps] if warmup == 1 else [n_steps])
@@ -459,7 +463,7 @@ def test_batch_counts_go_on_after_a_resume(fit: Fit, guard: Any, namespace: Any,
         model = dict_model(namespace)
         model.train_dataloader = training_rows
         path = saved(fit(guard(), model=model, max_epochs=n_epochs, ckpt_path=path), tmp_path)
-    assert report_at(tmp_path / "run.json")["batches"]["origins"]["real"] == 8
+    assert report_at(tmp_path / "run.json")["batches"]["origins"]["real"] == 16
 
 
 def test_a_run_in_mode_warn_is_resumed_after_its_warning(fit: Fit, guard: Any, tmp_path: Path) -> None:
@@ -571,7 +575,7 @@ def test_provenance_and_cells_of_batches_are_counted_and_reported(
     model.train_dataloader = training_rows
     fit(guard(), model=model, max_epochs=3)
     batches = report_at(tmp_path / "run.json")["batches"]
-    assert batches["origins"] == {"unknown": 0, "real": 12, "synthetic": 12, "mixed": 0, "derived": 0, "simulated": 0}
+    assert batches["origins"] == {"unknown": 0, "real": 24, "synthetic": 0, "mixed": 0, "derived": 0, "simulated": 0}
     assert batches["cells"] == [6, 6, 6, 6]  # labels 0, 1, 2, and 3, which no real row has
 
 
@@ -586,7 +590,7 @@ def test_the_report_is_strict_json_with_every_look(fit: Fit, guard: Any, tmp_pat
         fit(watched)
     text = (tmp_path / "run.json").read_text(encoding="utf-8")
     report = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    assert report["schema"] == "collapse-guard/run/1"
+    assert report["schema"] == "collapse-guard/run/2"
     assert report["halted"] is True
     assert report["policy"]["digest"] == watched.policy.digest
     assert report["reference"]["cells"] == {"0": 90, "1": 6, "2": 4}
@@ -729,7 +733,7 @@ def test_a_second_fit_checks_the_data_again_and_looks_again(fit: Fit, guard: Any
     assert manifest.path is not None
     index = manifest.path.parent / manifest.header.index.path
     index.write_bytes(index.read_bytes()[:100])
-    watched.manifest = load_manifest(manifest.path)
+    watched.session.run.manifest = load_manifest(manifest.path)
     with pytest.raises(InputError, match="not a readable Parquet file"):
         fit(watched, max_epochs=1)
 
@@ -795,19 +799,22 @@ def test_evidence_that_cannot_be_written_does_not_lose_the_report(
         monkey.mkdir(exist_ok=True)
         return healthy(_, n_rows)
 
-    watched.sampler = blocked
+    watched.session.sampler = blocked
     with pytest.warns(UserWarning, match=r"evidence for the next generation .* could not be written to .*evidence"):
         fit(watched, max_epochs=1)
     assert len(report_at(tmp_path / "run.json")["looks"]) == 1
 
 
-def test_origins_that_the_manifest_does_not_hold_are_named_in_the_report(fit: Fit, guard: Any, tmp_path: Path) -> None:
-    watched = guard()
-    fit(watched, max_epochs=1)
-    watched._batches._origins[2] = 8
-    watched._batches.seen = True
-    fit(watched, max_epochs=1)
-    assert report_at(tmp_path / "run.json")["unexpected_origins"] == ["synthetic"]
+def test_rows_that_the_manifest_does_not_hold_halt_the_run_and_are_named(
+    fit: Fit, guard: Any, namespace: Any, tmp_path: Path
+) -> None:
+    model = dict_model(namespace)
+    model.train_dataloader = lambda: training_rows(origins=(1, 2))
+    with pytest.raises(CollapseHalt, match="batches carry rows that the manifest does not hold: 4 synthetic"):
+        fit(guard(), model=model)
+    report = report_at(tmp_path / "run.json")
+    assert report["unexpected_origins"] == ["synthetic"]
+    assert report["decision"]["reason"] == "unexpected_rows"
 
 
 def test_a_run_without_a_look_says_so(fit: Fit, guard: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from collapse_guard import testing
 from collapse_guard.cells import LabelCells
 from collapse_guard.filters import FILTERS, Filter, KeepBestWithinCells
-from collapse_guard.stats import CellCounts, OriginCounts
+from collapse_guard.stats import BatchCounts, CellCounts
 from collapse_guard.stats.counts import STATISTICS
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ FILTER_EXAMPLES: dict[str, Callable[[pa.RecordBatch], Filter]] = {
 }
 STATISTIC_EXAMPLES: dict[str, tuple[testing.Mergeable, int, int]] = {
     "cell_counts": (CellCounts.zeros(4), -1, 3),
-    "origin_counts": (OriginCounts(), -2, 8),
+    "batch_counts": (BatchCounts(), -2, 8),
 }
 
 
@@ -44,7 +44,7 @@ def batch() -> pa.RecordBatch:
 
 def test_the_registries_hold_the_subjects_that_are_shipped() -> None:
     assert "keep_best_within_cells" in FILTER_NAMES
-    assert {"cell_counts", "origin_counts"} <= set(STATISTIC_NAMES)
+    assert {"cell_counts", "batch_counts"} <= set(STATISTIC_NAMES)
 
 
 @pytest.mark.parametrize("name", FILTER_NAMES)

@@ -20,6 +20,7 @@ from collapse_guard.kernels import content_ids
 from collapse_guard.manifest import Manifest, build_manifest
 from collapse_guard.monitor import (
     Anchor,
+    BatchWatch,
     Reference,
     Watch,
     coverage_of,
@@ -30,7 +31,7 @@ from collapse_guard.monitor import (
 )
 from collapse_guard.policy import Policy
 from collapse_guard.records import Action, Evidence, Origin, RunReason
-from collapse_guard.stats import CellCounts
+from collapse_guard.stats import BatchCounts, CellCounts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -336,15 +337,15 @@ def test_a_missing_state_file_is_refused_by_its_path(tmp_path: Path) -> None:
 
 def test_the_report_of_a_run_is_plain_and_names_the_tail() -> None:
     run = watch().look(NO_YAK, epoch=1)
-    view = run_view(
-        policy=run.policy, manifest=None, watch=run, origins={"real": 3}, cell_rows=None, n_ranks=1, contract="checked"
-    )
+    batches = BatchWatch.start(run.policy, None).check(BatchCounts((0, 3, 0, 0, 0, 0)))
+    parts: dict[str, Any] = {"policy": run.policy, "manifest": None, "predictions": None}
+    parts |= {"batches": batches, "n_ranks": 1}
+    view = run_view(watch=run, decision=run.decision, contract="checked", **parts)
     assert json.loads(json.dumps(view))["halted"] is True
     assert view["reference"]["tail"] == ["emu", "yak"]
     assert view["reference"]["cells"] == {"cat": 880, "dog": 60, "emu": 35, "yak": 25}
     assert view["reference"]["n_unclaimed_rows"] == 10
     assert [look["action"] for look in view["looks"]] == ["halt"]
-    empty = run_view(
-        policy=run.policy, manifest=None, watch=None, origins=None, cell_rows=None, n_ranks=1, contract="off"
-    )
+    assert view["batches"]["origins"]["real"] == 3
+    empty = run_view(watch=None, decision=None, contract="off", **parts)
     assert (empty["looks"], empty["decision"], empty["halted"], empty["reference"]) == ([], None, False, None)

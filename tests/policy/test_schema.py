@@ -416,12 +416,18 @@ def test_the_coverage_block_of_the_issue_is_the_default(tmp_path: Path) -> None:
         "max_class_drop": 0.50,
         "false_halt_rate": 0.01,
         "planned_looks": 50,
-        "warmup": {"epochs": 1},
-        "every": {"epochs": 1},
+        "warmup": {"epochs": 1, "steps": 0},
+        "every": {"epochs": 1, "steps": None},
         "samples_per_look": 2000,
         "on_violation": "halt",
     }
     assert policy.unenforced() == ()
+
+
+@pytest.mark.parametrize("every", [{}, {"epochs": 1, "steps": 10}])
+def test_looks_are_counted_in_epochs_or_in_steps_and_never_in_both(every: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="every takes one of epochs and steps"):
+        policy_from_mapping({"version": 1, "coverage": {"every": every}})
 
 
 @pytest.mark.parametrize(

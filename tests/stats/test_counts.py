@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from collapse_guard.errors import StatisticError
 from collapse_guard.records import Origin
-from collapse_guard.stats import CellCounts, OriginCounts
+from collapse_guard.stats import CellCounts, BatchCounts
 
 CELLS = st.lists(st.integers(-1, 4), max_size=40)
 
@@ -42,9 +42,9 @@ def test_an_update_or_merge_mutates_nothing() -> None:
     assert before.merge(before) == CellCounts((2, 4), 6)
     assert before == CellCounts((1, 2), 3)
     assert cells.tolist() == [1, -1]
-    origins = OriginCounts()
+    origins = BatchCounts()
     assert origins.update(np.array([1])) != origins
-    assert origins == OriginCounts()
+    assert origins == BatchCounts()
 
 
 def test_counts_far_beyond_32_bits_add_up() -> None:
@@ -81,13 +81,13 @@ def test_counts_over_other_cells_do_not_merge() -> None:
 
 
 def test_origins_are_counted_by_name_and_unknown_codes_fail_closed() -> None:
-    counts = OriginCounts().update(np.array([0, 1, 1, 2, 5, 6, 255, -3]))
-    assert counts.compute() == {"unknown": 4, "real": 2, "synthetic": 1, "mixed": 0, "derived": 0, "simulated": 1}
-    assert list(counts.compute()) == [origin.name.lower() for origin in Origin]
-    assert OriginCounts().update(np.array([], dtype=np.uint8)) == OriginCounts()
+    counts = BatchCounts().update(np.array([0, 1, 1, 2, 5, 6, 255, -3]))
+    assert counts.by_origin() == {"unknown": 4, "real": 2, "synthetic": 1, "mixed": 0, "derived": 0, "simulated": 1}
+    assert list(counts.by_origin()) == [origin.name.lower() for origin in Origin]
+    assert BatchCounts().update(np.array([], dtype=np.uint8)) == BatchCounts()
 
 
 def test_origins_that_are_no_codes_are_refused_and_never_count_as_real() -> None:
     for origins in ([1.9, 0.6], [np.nan], ["real"], [True]):
         with pytest.raises(StatisticError, match=r"origins must be .*integer"):
-            OriginCounts().update(np.array(origins))
+            BatchCounts().update(np.array(origins))

@@ -1,4 +1,4 @@
-"""Statistics + policy -> continue, warn or halt; pure, so that every rank decides alike."""
+"""Looks + policy -> continue, warn or halt; pure, so that every rank decides alike."""
 
 from __future__ import annotations
 

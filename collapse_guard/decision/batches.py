@@ -1,0 +1,94 @@
+"""What training batches carried + policy -> continue, warn or halt.
+
+Two kinds of fault: rows that cannot be there at all (an origin that the manifest does not hold, a generation beyond the
+policy's depth) are acted on at once; a share under its floor is acted on when Hoeffding's bound says that chance alone
+would do so too rarely.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from collapse_guard.records import Action, Decision, Origin, RunReason
+from collapse_guard.stats import log_level_of_check, log_p_share_below
+
+if TYPE_CHECKING:
+    from collapse_guard.policy import Policy
+    from collapse_guard.stats import BatchCounts
+
+
+@dataclass(frozen=True, slots=True)
+class BatchView:
+    """What a check of the batches sees.
+
+    Args:
+        total: all that was counted since the run began.
+        latest: what was counted since the check before.
+        number: number of this check, from 1.
+        held: origins that the manifest holds; None without a manifest.
+    """
+
+    total: BatchCounts
+    latest: BatchCounts
+    number: int
+    held: frozenset[Origin] | None = None
+
+
+def decide_batches(policy: Policy, view: BatchView) -> Decision:
+    """Return what a run does after a check of its batches.
+
+    Floors are ``mix.real_min_share`` and ``mix.synthetic_to_real_max``; each is tested on all batches and on the
+    latest ones, with an equal part of ``batches.false_halt_rate``.
+    """
+    wrong = _unexpected(policy, view)
+    evidence: dict[str, Any] = {"origins": view.total.by_origin(), "check": view.number}
+    if wrong:
+        return Decision(_action(policy), RunReason.UNEXPECTED_ROWS, wrong, evidence)
+    floors = _floors(policy, view)
+    level = log_level_of_check(policy.batches.false_halt_rate / max(2 * len(floors), 1), view.number)
+    worst, said = 0.0, ""
+    for what, floor, pairs in floors:
+        for where, (n_hits, n_rows) in zip(("all batches", "the latest batches"), pairs, strict=True):
+            log_p = log_p_share_below(n_hits, n_rows, floor)
+            if log_p < worst:
+                worst = log_p
+                said = f"{n_hits / n_rows:.1%} of {n_rows} rows in {where} are {what}, the policy asks for {floor:.1%}"
+    evidence |= {"log_p": worst, "log_level": level}
+    if worst > level:
+        return Decision(Action.CONTINUE, RunReason.HEALTHY, "batches keep the mix of the policy", evidence)
+    rate = f"at most {100 * policy.batches.false_halt_rate:g}% of runs with a sound mix ever get there"
+    return Decision(_action(policy), RunReason.BATCH_MIX, f"{said} ({rate})", evidence)
+
+
+def _unexpected(policy: Policy, view: BatchView) -> str:
+    """Return what is there and cannot be; empty if nothing is."""
+    seen = [origin for origin in Origin if view.total.origins[origin]]
+    if view.held is not None and (foreign := [origin for origin in seen if origin not in view.held]):
+        counted = ", ".join(f"{view.total.origins[origin]} {origin.name.lower()}" for origin in foreign)
+        hint = "; null or missing tags count as unknown" if Origin.UNKNOWN in foreign else ""
+        return f"batches carry rows that the manifest does not hold: {counted}{hint}"
+    deepest, allowed = view.total.deepest(), policy.provenance.max_generation_depth
+    if deepest is not None and deepest > allowed:
+        return f"batches carry rows of generation {deepest}, provenance.max_generation_depth is {allowed}"
+    if policy.batches.missing == "error" and view.total.n_untagged_batches:
+        n_untagged, n_batches = view.total.n_untagged_batches, view.total.n_batches
+        return f"{n_untagged} of {n_batches} batches do not say where their rows come from (batches.missing: error)"
+    return ""
+
+
+def _floors(policy: Policy, view: BatchView) -> list[tuple[str, float, list[tuple[int, int]]]]:
+    """Return what is tested: a name, its floor, and hits and rows of all and of the latest batches."""
+    parts = (view.total, view.latest)
+    real = [(part.origins[Origin.REAL], part.n_rows) for part in parts]
+    floors = [("real", policy.mix.real_min_share, real)] if policy.mix.real_min_share > 0 else []
+    ratio = policy.mix.synthetic_to_real_max
+    if ratio is not None and math.isfinite(ratio):
+        pairs = [(hits, hits + part.origins[Origin.SYNTHETIC]) for (hits, _), part in zip(real, parts, strict=True)]
+        floors.append(("real among real and synthetic ones", 1 / (1 + ratio), pairs))
+    return floors
+
+
+def _action(policy: Policy) -> Action:
+    return Action.HALT if policy.batches.on_violation == "halt" else Action.WARN
