@@ -28,19 +28,22 @@ class BatchView:
         latest: what was counted since the check before.
         number: number of this check, from 1.
         held: origins that the manifest holds; None without a manifest.
+        whole: whether this check ends an epoch.
     """
 
     total: BatchCounts
     latest: BatchCounts
     number: int
     held: frozenset[Origin] | None = None
+    whole: bool = False
 
 
 def decide_batches(policy: Policy, view: BatchView) -> Decision:
     """Return what a run does after a check of its batches.
 
     Floors are ``mix.real_min_share`` and ``mix.synthetic_to_real_max``; each is tested on all batches and on the
-    latest ones, with an equal part of ``batches.false_halt_rate``.
+    latest ones, with an equal part of ``batches.false_halt_rate``. With ``batches.order: any`` they are tested on all
+    batches, at the ends of epochs.
     """
     wrong = _unexpected(policy, view)
     evidence: dict[str, Any] = {"origins": view.total.by_origin(), "check": view.number}
@@ -49,8 +52,9 @@ def decide_batches(policy: Policy, view: BatchView) -> Decision:
     floors = _floors(policy, view)
     level = log_level_of_check(policy.batches.false_halt_rate / max(2 * len(floors), 1), view.number)
     worst, said = 0.0, ""
+    asked = ("all batches", "the latest batches") if policy.batches.order == "random" else ("all batches",) * view.whole
     for what, floor, pairs in floors:
-        for where, (n_hits, n_rows) in zip(("all batches", "the latest batches"), pairs, strict=True):
+        for where, (n_hits, n_rows) in zip(asked, pairs, strict=False):
             log_p = log_p_share_below(n_hits, n_rows, floor)
             if log_p < worst:
                 worst = log_p
@@ -59,7 +63,8 @@ def decide_batches(policy: Policy, view: BatchView) -> Decision:
     if worst > level:
         return Decision(Action.CONTINUE, RunReason.HEALTHY, "batches keep the mix of the policy", evidence)
     rate = f"at most {100 * policy.batches.false_halt_rate:g}% of runs with a sound mix ever get there"
-    return Decision(_action(policy), RunReason.BATCH_MIX, f"{said} ({rate})", evidence)
+    order = "; if rows are not shuffled, say batches.order: any" if policy.batches.order == "random" else ""
+    return Decision(_action(policy), RunReason.BATCH_MIX, f"{said} ({rate}{order})", evidence)
 
 
 def _unexpected(policy: Policy, view: BatchView) -> str:

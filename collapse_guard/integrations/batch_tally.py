@@ -124,7 +124,10 @@ class BatchTally:
     def _add_codes(self, codes: Any) -> None:
         if not isinstance(codes, torch.Tensor) or codes.device.type == "cpu":
             self._host.add(codes.numpy() if isinstance(codes, torch.Tensor) else codes)
-            return
+        else:
+            self._add_to_device(codes)
+
+    def _add_to_device(self, codes: torch.Tensor) -> None:
         _check_codes(tuple(codes.shape), is_integer=not codes.is_floating_point())
         buffer, wide = self._buffer(codes.device), codes.long()
         if wide.ndim == 2 and wide.shape[1] == N_ORIGINS:  # noqa: PLR2004 - rows of counts

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from collapse_guard.errors import ContractError
+from collapse_guard.errors import ContractError, InputError
 from collapse_guard.integrations.batch_tally import BatchTally, HostTally
 from collapse_guard.integrations.predictions import ValidationTally
 from collapse_guard.integrations.reduction import Ranks, Window
@@ -103,7 +103,7 @@ class GuardSession:
         allow_resume_after_halt: bool = False,
     ) -> None:
         if labels_from is not None and outputs_from is None:
-            raise ContractError("labels_from= says what is true, outputs_from= what is predicted; pass both")
+            raise InputError("labels_from= says what is true, outputs_from= what is predicted; pass both")
         self.sampler = _function(sampler)
         watched = Watched(sampler is not None, outputs_from is not None, labels_from is not None)
         self.run = Run(
@@ -250,8 +250,8 @@ class GuardSession:
         total, n_training = self._window.read()
         self._window = None
         counts, cells = self._tally.split(total)
-        if counts.n_batches:
-            self.run.checked(counts, tuple(cells))
+        if counts.n_batches or n_training == 0:
+            self.run.checked(counts, tuple(cells), whole=n_training == 0)
             self.has_news = self.has_news or self.run.batches.n_checks > 0
         return n_training
 

@@ -41,19 +41,23 @@ class BatchWatch:
         held = None if manifest is None else frozenset(Origin(code) for (code,) in manifest.rows_by("origin"))
         return cls(policy, held)
 
-    def check(self, latest: BatchCounts, cell_rows: tuple[int, ...] = ()) -> Self:
+    def check(self, latest: BatchCounts, cell_rows: tuple[int, ...] = (), *, whole: bool = False) -> Self:
         """Return the watch after the batches since the check before, and the decision on them.
 
         Args:
             latest: their provenance, summed over ranks.
             cell_rows: their rows per cell, those of no cell last; empty if labels are not counted.
+            whole: whether they end an epoch.
         """
+        if latest.n_batches == 0 and latest.n_rows == 0 and self.policy.batches.order == "random":
+            return self
         counts, number = self.counts.merge(latest), self.n_checks + 1
         before = self.cell_rows or (0,) * len(cell_rows)
         added = replace(self, counts=counts, cell_rows=tuple(map(sum, zip(before, cell_rows, strict=True))))
-        if not counts.n_rows and self.policy.batches.missing != "error":
+        is_silent = not counts.n_rows and self.policy.batches.missing != "error"
+        if is_silent or self.halted:  # what is left of the batches after a halt does not undo it
             return added
-        decision = decide_batches(self.policy, BatchView(counts, latest, number, self.held))
+        decision = decide_batches(self.policy, BatchView(counts, latest, number, self.held, whole))
         return replace(added, n_checks=number, decision=decision)
 
     @property

@@ -193,10 +193,10 @@ class Run:
 
     # ------------------------------------------------------------------ while training
 
-    def checked(self, latest: BatchCounts, cell_rows: tuple[int, ...]) -> None:
-        """Take the batches since the check before, summed over ranks."""
+    def checked(self, latest: BatchCounts, cell_rows: tuple[int, ...], *, whole: bool = False) -> None:
+        """Take the batches since the check before, summed over ranks; ``whole`` if they end an epoch."""
         n_before = self.batches.counts.n_rows
-        self.batches = self.batches.check(latest, cell_rows)
+        self.batches = self.batches.check(latest, cell_rows, whole=whole)
         if n_before == 0 and self.batches.counts.n_rows == 0 and latest.n_untagged_batches:
             self._traces.warn_once("untagged", untagged_text(self.manifest))
         if not self.batches.halted and self.batches.decision is not None:

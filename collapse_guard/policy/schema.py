@@ -147,6 +147,11 @@ class Batches(Section):
     missing: Literal["error", "warn", "ignore"] = Field(
         "warn", description="what to do when batches do not say where their rows come from"
     )
+    order: Literal["random", "any"] = Field(
+        "random",
+        description="random: rows are shuffled, shares are asked at every check; any: rows may come in blocks, shares are"
+        " asked of all batches at the ends of epochs only",
+    )
     false_halt_rate: OpenShare = Field(
         0.001,
         description="P(ever halting on a mix that keeps its floors), if rows come in random order; Hoeffding's bound"

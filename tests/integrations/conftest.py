@@ -84,3 +84,26 @@ def real_manifest(
         return load_manifest(held.save(tmp_path / "data" / name) / MANIFEST_FILE)
 
     return written
+
+
+@pytest.fixture
+def fit(namespace: Any, tmp_path: Path) -> Callable[..., Any]:
+    """Return a maker of tiny runs: ``fit(callbacks, ckpt_path=None, space=..., **trainer arguments)``."""
+
+    def run(callbacks: Any, *, ckpt_path: Any = None, space: Any = namespace, model: Any = None, **options: Any) -> Any:
+        settings: dict[str, Any] = {
+            "max_epochs": 3,
+            "limit_train_batches": 2,
+            "limit_val_batches": 0,
+            "accelerator": "cpu",
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "default_root_dir": tmp_path,
+        }
+        trainer = space.lightning.Trainer(**(settings | options), callbacks=callbacks)
+        trainer.fit(model or space.boring.BoringModel(), ckpt_path=ckpt_path)
+        return trainer
+
+    return run

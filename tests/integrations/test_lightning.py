@@ -48,29 +48,6 @@ def seeded(_: Any, n_rows: int) -> np.ndarray:
 
 
 @pytest.fixture
-def fit(namespace: Any, tmp_path: Path) -> Fit:
-    """Return a maker of tiny runs: ``fit(callbacks, ckpt_path=None, space=..., **trainer arguments)``."""
-
-    def run(callbacks: Any, *, ckpt_path: Any = None, space: Any = namespace, model: Any = None, **options: Any) -> Any:
-        settings: dict[str, Any] = {
-            "max_epochs": 3,
-            "limit_train_batches": 2,
-            "limit_val_batches": 0,
-            "accelerator": "cpu",
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "default_root_dir": tmp_path,
-        }
-        trainer = space.lightning.Trainer(**(settings | options), callbacks=callbacks)
-        trainer.fit(model or space.boring.BoringModel(), ckpt_path=ckpt_path)
-        return trainer
-
-    return run
-
-
-@pytest.fixture
 def guard(real_manifest: Made, watched_policy: dict[str, Any], tmp_path: Path) -> Callable[..., CollapseGuard]:
     """Return a maker of guards over 100 real rows, that look at 200 generated rows after every epoch."""
     first: list[Manifest] = []
