@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     )
     from collapse_guard.forecast import forecast
     from collapse_guard.gate import check
+    from collapse_guard.integrations.causal_lm import CausalLMSampler
+    from collapse_guard.integrations.data_loader import GuardedDataLoader
     from collapse_guard.integrations.hf_datasets import GuardedDataset
     from collapse_guard.integrations.hf_tags import tag
+    from collapse_guard.integrations.hf_trainer import CollapseGuardTrainerMixin, attach
     from collapse_guard.integrations.lightning import CollapseGuard
+    from collapse_guard.integrations.lightning_data import guard_datamodule, guarded_datamodule_class
     from collapse_guard.integrations.session import GuardSession
     from collapse_guard.manifest import Manifest, load_manifest, write_manifest
     from collapse_guard.monitor import Anchor, Reference
@@ -41,9 +45,11 @@ if TYPE_CHECKING:
 _HOMES: Final[dict[str, str]] = {
     "AccumulationError": "errors",
     "Anchor": "monitor",
+    "CausalLMSampler": "integrations.causal_lm",
     "ClassEvidence": "stats",
     "CollapseGuard": "integrations.lightning",
     "CollapseGuardError": "errors",
+    "CollapseGuardTrainerMixin": "integrations.hf_trainer",
     "CollapseHalt": "errors",
     "ContractError": "errors",
     "Decision": "records",
@@ -51,6 +57,7 @@ _HOMES: Final[dict[str, str]] = {
     "Finding": "records",
     "FixedSetEvidence": "stats",
     "GuardSession": "integrations.session",
+    "GuardedDataLoader": "integrations.data_loader",
     "GuardedDataset": "integrations.hf_datasets",
     "InputError": "errors",
     "Manifest": "manifest",
@@ -62,9 +69,12 @@ _HOMES: Final[dict[str, str]] = {
     "ReferenceRows": "stats",
     "ScoreEvidence": "stats",
     "TailEvidence": "stats",
+    "attach": "integrations.hf_trainer",
     "check": "gate",
     "fit_cells": "cells",
     "forecast": "forecast",
+    "guard_datamodule": "integrations.lightning_data",
+    "guarded_datamodule_class": "integrations.lightning_data",
     "load_manifest": "manifest",
     "load_policy": "policy",
     "minimum_detectable_drop": "stats",
@@ -75,9 +85,11 @@ _HOMES: Final[dict[str, str]] = {
 __all__ = [
     "AccumulationError",
     "Anchor",
+    "CausalLMSampler",
     "ClassEvidence",
     "CollapseGuard",
     "CollapseGuardError",
+    "CollapseGuardTrainerMixin",
     "CollapseHalt",
     "ContractError",
     "Decision",
@@ -85,6 +97,7 @@ __all__ = [
     "Finding",
     "FixedSetEvidence",
     "GuardSession",
+    "GuardedDataLoader",
     "GuardedDataset",
     "InputError",
     "Manifest",
@@ -96,9 +109,12 @@ __all__ = [
     "ReferenceRows",
     "ScoreEvidence",
     "TailEvidence",
+    "attach",
     "check",
     "fit_cells",
     "forecast",
+    "guard_datamodule",
+    "guarded_datamodule_class",
     "load_manifest",
     "load_policy",
     "minimum_detectable_drop",

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from collapse_guard.cli import check, demo, forecast, schema, simulate
+from collapse_guard.cli import check, check_checkpoint, demo, forecast, schema, simulate
 from collapse_guard.errors import ContractError, InputError, MissingExtraError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("check")(check.check)
+app.command("check-checkpoint")(check_checkpoint.check_checkpoint)
 app.command("demo")(demo.demo)
 app.command("forecast")(forecast.forecast_command)
 app.command("schema")(schema.schema)

@@ -44,7 +44,7 @@ class HostTally:
         Raises ProvenanceError for anything else.
         """
         given = np.asarray(codes)
-        _check_codes(given.shape, is_integer=given.dtype.kind in "iu")
+        _check_codes(tuple(given.shape), is_integer=given.dtype.kind in "iu")
         self._n_batches += 1
         if given.ndim == 2 and given.shape[1] == N_ORIGINS:  # noqa: PLR2004 - rows of counts
             self._counts[:N_ORIGINS] += given.sum(axis=0)
@@ -62,7 +62,10 @@ class HostTally:
 
 
 class BatchTally:
-    """Provenance and classes of batches since the last :meth:`taken`, on the host and in one buffer per device.
+    """Provenance and classes of batches since the last :meth:`taken`.
+
+    Between checks a batch only leaves copies of its few integers, where they lie: counting them batch by batch would
+    cost more, in cold caches, than all the rest. They are counted together at the check.
 
     Args:
         cells: cells of the label column, counted where labels are plain integers; None for none.
@@ -74,22 +77,24 @@ class BatchTally:
         self._lookup = None if self._table is None else torch.from_numpy(self._table)
         self._column = cells.columns[0] if cells is not None and self._table is not None and cells.columns else None
         self._provenance_from = provenance_from
-        self._host = HostTally()
         self.n_cells = 0 if cells is None or self._table is None else cells.n_cells
-        self._cells = np.zeros(self.n_cells + 1, dtype=np.int64)
-        self._device: torch.Tensor | None = None
+        self._kept: dict[tuple[torch.device, int], list[torch.Tensor]] = {}
+        self._labels: dict[torch.device, list[torch.Tensor]] = {}
         self._n_batches = self._n_tagged = 0
 
     def add(self, batch: Any) -> bool:
-        """Add a batch, and return whether it said where its rows come from."""
+        """Add a batch, and return whether it said where its rows come from; raises ProvenanceError for other shapes."""
         codes = provenance_of(batch, self._provenance_from)
         self._n_batches += 1
         if codes is not None:
             self._n_tagged += 1
-            self._add_codes(codes)
+            given = codes if isinstance(codes, torch.Tensor) else torch.as_tensor(np.asarray(codes))
+            _check_codes(tuple(given.shape), is_integer=not given.is_floating_point() and given.dtype != torch.bool)
+            width = given.shape[1] if given.ndim > 1 else 1
+            self._kept.setdefault((given.device, width), []).append(given.detach().clone())
         labels = batch.get(self._column) if self._column is not None and isinstance(batch, Mapping) else None
         if isinstance(labels, torch.Tensor) and not labels.is_floating_point() and not labels.is_complex():
-            self._add_labels(labels)
+            self._labels.setdefault(labels.device, []).append(labels.detach().clone())
         return codes is not None
 
     def taken(self, loaders: list[HostTally]) -> tuple[NDArray[np.int64], torch.Tensor | None]:
@@ -97,7 +102,8 @@ class BatchTally:
 
         Both have the entries of ``BatchCounts.vector()``, then rows per cell, and rows of no cell last.
         """
-        counted = self._host.taken()
+        counted, cells = self._counted_on_host()
+        device = self._counted_on_device()
         untagged = self._n_batches - self._n_tagged
         for loader in loaders:
             more = loader.taken()
@@ -105,56 +111,60 @@ class BatchTally:
             counted = counted.merge(more)
         # A loader counts what it hands out, so its batches come here without tags; it may be one batch ahead.
         head = [*counted.vector()[:_N_CODES], self._n_batches, max(untagged, 0)]
-        vector = np.concatenate([np.asarray(head, dtype=np.int64), self._cells])
-        device, self._device = self._device, None
-        self._cells = np.zeros_like(self._cells)
+        self._kept, self._labels = {}, {}
         self._n_batches = self._n_tagged = 0
-        return vector, device
+        return np.concatenate([np.asarray(head, dtype=np.int64), cells]), device
 
     @property
     def n_entries(self) -> int:
         """Length of the vectors of :meth:`taken`."""
-        return _N_CODES + 2 + self._cells.size
+        return _N_CODES + 2 + self.n_cells + 1
 
     def split(self, vector: list[int]) -> tuple[BatchCounts, list[int]]:
         """Return a summed vector as counts of provenance and rows per cell, those of no cell last."""
         cut = _N_CODES + 2
         return BatchCounts.of_vector(vector[:cut]), vector[cut:]
 
-    def _add_codes(self, codes: Any) -> None:
-        if not isinstance(codes, torch.Tensor) or codes.device.type == "cpu":
-            self._host.add(codes.numpy() if isinstance(codes, torch.Tensor) else codes)
-        else:
-            self._add_to_device(codes)
+    def _counted_on_host(self) -> tuple[BatchCounts, NDArray[np.int64]]:
+        counted, cells = BatchCounts(), np.zeros(self.n_cells + 1, dtype=np.int64)
+        for (device, _), parts in self._kept.items():
+            if device.type == "cpu":
+                counted = counted.update(torch.cat([part.reshape(-1, *part.shape[1:]) for part in parts]).numpy())
+        for device, labels in self._labels.items():
+            if device.type == "cpu" and self._table is not None:
+                values, last = torch.cat([part.reshape(-1) for part in labels]).numpy(), self._table.size - 1
+                found = self._table[np.where((values < 0) | (values >= last), last, values)]
+                cells += np.bincount(found, minlength=cells.size)
+        return counted, cells
 
-    def _add_to_device(self, codes: torch.Tensor) -> None:
-        _check_codes(tuple(codes.shape), is_integer=not codes.is_floating_point())
-        buffer, wide = self._buffer(codes.device), codes.long()
-        if wide.ndim == 2 and wide.shape[1] == N_ORIGINS:  # noqa: PLR2004 - rows of counts
-            buffer[:N_ORIGINS] += wide.sum(dim=0)
-            return
-        origins = wide if wide.ndim < 2 else wide[:, 0]  # noqa: PLR2004 - rows of pairs
-        _scatter(buffer, _known(origins.reshape(-1), N_ORIGINS, Origin.UNKNOWN))
-        if wide.ndim == 2:  # noqa: PLR2004 - rows of pairs
-            _scatter(buffer, _known(wide[:, 1], N_GENERATIONS, UNKNOWN_GENERATION) + N_ORIGINS)
+    def _counted_on_device(self) -> torch.Tensor | None:
+        """Return the counts of what lies on an accelerator, in a buffer on it; nothing is read back."""
+        buffer: torch.Tensor | None = None
+        for (device, width), parts in self._kept.items():
+            if device.type != "cpu":
+                buffer = self._buffer(device, buffer)
+                scatter_codes(buffer, torch.cat([part.reshape(-1, *part.shape[1:]) for part in parts]).long(), width)
+        for device, labels in self._labels.items():
+            if device.type != "cpu" and self._lookup is not None:
+                buffer = self._buffer(device, buffer)
+                self._lookup = self._lookup.to(device)
+                values, last = torch.cat([part.reshape(-1) for part in labels]).long(), self._lookup.numel() - 1
+                _scatter(buffer, self._lookup[_known(values, last, last)] + _N_CODES + 2)
+        return buffer
 
-    def _add_labels(self, labels: torch.Tensor) -> None:
-        assert self._table is not None
-        assert self._lookup is not None
-        last = self._table.size - 1
-        if labels.device.type == "cpu":
-            values = labels.detach().numpy().reshape(-1)
-            cells = self._table[np.where((values < 0) | (values >= last), last, values)]
-            self._cells += np.bincount(cells, minlength=self._cells.size)
-            return
-        self._lookup = self._lookup.to(labels.device)
-        found = self._lookup[_known(labels.reshape(-1).long(), last, last)]
-        _scatter(self._buffer(labels.device), found + _N_CODES + 2)
+    def _buffer(self, device: torch.device, buffer: torch.Tensor | None) -> torch.Tensor:
+        return torch.zeros(self.n_entries, dtype=torch.int64, device=device) if buffer is None else buffer
 
-    def _buffer(self, device: torch.device) -> torch.Tensor:
-        if self._device is None:
-            self._device = torch.zeros(self.n_entries, dtype=torch.int64, device=device)
-        return self._device
+
+def scatter_codes(buffer: torch.Tensor, codes: torch.Tensor, width: int) -> None:
+    """Add provenance of shape (rows,) or (rows, width) to a buffer beside it, without reading anything back."""
+    if width == N_ORIGINS:
+        buffer[:N_ORIGINS] += codes.sum(dim=0)
+        return
+    origins = codes if codes.ndim == 1 else codes[:, 0]
+    _scatter(buffer, _known(origins, N_ORIGINS, Origin.UNKNOWN))
+    if width == PAIR:
+        _scatter(buffer, _known(codes[:, 1], N_GENERATIONS, UNKNOWN_GENERATION) + N_ORIGINS)
 
 
 def provenance_of(batch: Any, provenance_from: Callable[[Any], Any] | None = None) -> Any:

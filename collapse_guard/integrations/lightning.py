@@ -83,17 +83,19 @@ class CollapseGuard(_Callback):
     Example: ``Trainer(callbacks=CollapseGuard("policy.yaml", manifest="gen1/manifest.cgm.json", sampler=sample))``
     """
 
+    # LightningCLI reads these types: a plain Path among them keeps it from opening a named file as its own
+    # configuration, and Mapping first leaves an inline policy as it was written, so that it can be saved again.
     def __init__(  # noqa: PLR0913 - keyword-only, and each is one thing a user may say
         self,
-        policy: Policy | Mapping[str, Any] | str | PathLike[str],
+        policy: Mapping[str, Any] | Policy | str | Path | PathLike[str],
         *,
-        manifest: Manifest | str | PathLike[str] | None = None,
-        parent: Manifest | str | PathLike[str] | None = None,
+        manifest: Manifest | str | Path | PathLike[str] | None = None,
+        parent: Manifest | str | Path | PathLike[str] | None = None,
         sampler: Code | None = None,
         labels_from: Code | int | None = None,
         outputs_from: Code | int | None = None,
         provenance_from: Code | None = None,
-        reference: Reference | Anchor | Mapping[str, Any] | pa.Table | None = None,
+        reference: Mapping[str, Any] | Reference | Anchor | pa.Table | None = None,
         mode: Literal["raise", "stop", "warn"] = "raise",
         contract: bool = True,
         report: str | PathLike[str] | None = None,
@@ -165,6 +167,10 @@ class CollapseGuard(_Callback):
         """Refuse to go on on other data than the checkpoint's, or after a halt (of it, of this data, of the parent)."""
         self.session.begin(live_loaders(trainer))
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - hook signature
+        """Read the loaders of this epoch, which may be new ones."""
+        self.session.read_loaders(live_loaders(trainer))
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002 - hook signature
         """Count the provenance and the cells of a batch, without reading anything back from the device."""
         self.session.observe(batch)
@@ -178,10 +184,10 @@ class CollapseGuard(_Callback):
         batch_idx: int,  # noqa: ARG002 - hook signature
     ) -> None:
         """Look, if the policy counts steps; stop, if what the batches carried says so."""
-        if is_dry(trainer):
-            return
-        self.session.after_step(pl_module, step=trainer.global_step, epoch=n_whole_epochs(trainer))
-        self._tell(trainer, pl_module, in_epoch=True)
+        session = self.session
+        if (session.looks_by_steps or session.has_news) and not is_dry(trainer):
+            session.after_step(pl_module, step=trainer.global_step, epoch=n_whole_epochs(trainer))
+            self._tell(trainer, pl_module, in_epoch=True)
 
     def on_validation_batch_end(
         self,

@@ -129,6 +129,8 @@ class GuardSession:
         self._n_batches = self._epoch = self._step = 0
         self._counts_steps = False
         self._is_closed = True
+        coverage = self.policy.coverage
+        self.looks_by_steps = sampler is not None and coverage is not None and coverage.every.steps is not None
         self.has_news = False
 
     # ------------------------------------------------------------------ what it holds
@@ -206,8 +208,7 @@ class GuardSession:
 
         Raises ContractError, AccumulationError or InputError, before anything is trained.
         """
-        if self._ranks is None:
-            self._ranks = Ranks(timeout)
+        self._ranks = Ranks(timeout)
         lines = self.run.open(Path(folder), n_epochs=n_epochs, n_steps=n_steps)
         self._is_closed = False
         return lines if self._ranks.rank == 0 else []
@@ -218,9 +219,13 @@ class GuardSession:
         Args:
             loaders: the loaders that are really iterated; those that count on the host (``tally``) are read.
         """
-        self._loaders = [loader.tally for loader in loaders if isinstance(getattr(loader, "tally", None), HostTally)]
+        self.read_loaders(loaders)
         self._window, self._n_batches = None, 0
         self.run.begin()
+
+    def read_loaders(self, loaders: Iterable[Any]) -> None:
+        """Read the counts of these loaders from now on: a trainer may build them anew between epochs."""
+        self._loaders = [loader.tally for loader in loaders if isinstance(getattr(loader, "tally", None), HostTally)]
 
     # ------------------------------------------------------------------ batches
 
@@ -274,9 +279,7 @@ class GuardSession:
         """
         self._counts_steps = True
         self._count(self._step + 1 if step is None else step, epoch)
-        coverage = self.policy.coverage
-        by_steps = coverage is not None and coverage.every.steps is not None
-        if by_steps and not self.should_stop and self.run.is_due(epoch=self._epoch, step=self._step):
+        if self.looks_by_steps and not self.should_stop and self.run.is_due(epoch=self._epoch, step=self._step):
             self._look(model)
         return self.should_stop
 

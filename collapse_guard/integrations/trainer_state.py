@@ -40,12 +40,17 @@ def group_timeout(trainer: Trainer) -> timedelta | None:
 
 
 def live_loaders(trainer: Trainer) -> list[Any]:
-    """Return the training loaders that are really iterated: Lightning may have built them anew."""
+    """Return the training loaders that are really iterated: Lightning may have built them anew.
+
+    A guarded loader is told how many of its batches make an epoch, which ``limit_train_batches`` may have cut.
+    """
     combined = getattr(trainer.fit_loop, "_combined_loader", None)
-    if combined is not None:
-        return list(combined.flattened)
-    loader = trainer.train_dataloader
-    return [] if loader is None else [loader]
+    loaders = [] if combined is None else list(combined.flattened)
+    n_batches = trainer.num_training_batches
+    for loader in loaders:
+        if hasattr(loader, "epoch_batches") and n_batches != float("inf"):
+            loader.epoch_batches = int(n_batches)
+    return loaders
 
 
 def log_to(loggers: list[Any], metrics: dict[str, float], *, step: int) -> None:

@@ -149,8 +149,8 @@ class Batches(Section):
     )
     order: Literal["random", "any"] = Field(
         "random",
-        description="random: rows are shuffled, shares are asked at every check; any: rows may come in blocks, shares are"
-        " asked of all batches at the ends of epochs only",
+        description="random: rows are shuffled, shares are asked at every check; any: rows may come in blocks, shares"
+        " are asked of all batches at the ends of epochs only",
     )
     false_halt_rate: OpenShare = Field(
         0.001,

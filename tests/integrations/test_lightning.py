@@ -944,3 +944,111 @@ def test_a_score_that_looks_at_other_rows_sees_those_of_all_processes(tmp_path: 
     first, second = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     assert first["score_means"] == [0.0]
+
+
+# ------------------------------------------------------------------ which namespaces are installed
+
+BLOCKER = """
+import importlib.machinery, sys
+
+
+class Blocked(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name.split(".")[0] in {blocked}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+        return None
+
+
+sys.meta_path.insert(0, Blocked)
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name.split(".")[0] in {blocked} else found(name, package)
+"""
+
+USE = """
+import numpy as np
+from collapse_guard import CollapseGuard
+from {name} import Trainer
+from {name}.demos.boring_classes import BoringModel
+
+guard = CollapseGuard(
+    {{"version": 1, "coverage": {{"samples_per_look": 200}}}},
+    sampler=lambda model, n: np.repeat([0, 1], [n - n // 10, n // 10]),
+    reference={{"label": [0] * 90 + [1] * 10}},
+)
+Trainer(
+    max_epochs=1, limit_train_batches=2, limit_val_batches=0, accelerator="cpu", logger=False,
+    enable_checkpointing=False, enable_progress_bar=False, callbacks=guard,
+).fit(BoringModel())
+print(len(CollapseGuard.__mro__), *sorted(base.__module__.split(".")[0] for base in type(guard).__mro__[1].__bases__))
+"""
+
+
+@pytest.mark.parametrize("name", ["pytorch_lightning", "lightning.pytorch"])
+def test_one_namespace_alone_is_enough(tmp_path: Path, name: str) -> None:
+    other = "lightning" if name == "pytorch_lightning" else "pytorch_lightning"
+    blocked = {other, "lightning_fabric"} if other == "pytorch_lightning" else {other}
+    code = BLOCKER.format(blocked=sorted(blocked)) + USE.format(name=name)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split()[-1] == name.split(".", maxsplit=1)[0]
+
+
+def test_without_lightning_the_line_to_type_is_said(tmp_path: Path) -> None:
+    code = BLOCKER.format(blocked=["lightning", "pytorch_lightning"]) + "from collapse_guard import CollapseGuard"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 1
+    assert "pytorch_lightning is not installed: pip install 'collapse-guard[lightning]'" in done.stderr
+
+
+# ------------------------------------------------------------------ a signal
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from collapse_guard import CollapseGuard
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.demos.boring_classes import BoringModel
+
+
+class Kill(Callback):
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+guard = CollapseGuard(
+    {"version": 1, "coverage": {"samples_per_look": 200}},
+    sampler=lambda model, n: np.repeat([0, 1], [n - n // 10, n // 10]),
+    reference={"label": [0] * 90 + [1] * 10},
+    report="run.json",
+)
+Trainer(
+    max_epochs=4, limit_train_batches=2, limit_val_batches=0, accelerator="cpu", logger=False,
+    enable_checkpointing=False, enable_progress_bar=False, callbacks=[guard, Kill()],
+).fit(BoringModel())
+"""
+
+
+def test_a_run_that_is_told_to_end_leaves_its_report(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", KILLED],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert "Received SIGTERM" in done.stderr
+    report = report_at(tmp_path / "run.json")
+    assert [look["epoch"] for look in report["looks"]] == [1]
+    assert report["halted"] is False

@@ -427,7 +427,7 @@ def test_the_run_ends_at_the_step_of_the_halt(
     fit: Fit, namespace: Any, tmp_path: Path, mode: str, when: str, options: dict[str, Any], n_steps: int
 ) -> None:
     every = {"every": {"steps": 3}, "warmup": {"epochs": 0}, "samples_per_look": 500}
-    guard = watching(tmp_path, policy(coverage=every), sampler=dead_cells, reference=REAL, mode=mode)  # type: ignore[arg-type]
+    guard = watching(tmp_path, policy(coverage=every), sampler=dead_cells, reference=REAL, mode=mode)
     happened, told = events_of(namespace)
     settings = {"limit_train_batches": 5, "max_epochs": 3, "limit_val_batches": 1} | options
     if mode == "raise":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from collapse_guard.errors import CollapseHalt, ContractError, InputError
-from collapse_guard.integrations.batch_tally import BatchTally, HostTally
+from collapse_guard.integrations.batch_tally import BatchTally, HostTally, scatter_codes
 from collapse_guard.integrations.reduction import Ranks, Window
 from collapse_guard.integrations.session import GuardSession
 from collapse_guard.stats import BatchCounts
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 MODEL = torch.nn.Linear(1, 1)
 REAL = {"label": [0] * 90 + [1] * 10}
-TAGGED = {"batches": {"missing": "error", "every_batches": 2}}
+TAGGED: dict[str, Any] = {"batches": {"missing": "error", "every_batches": 2}}
 
 
 def batch_of(*origins: int) -> dict[str, torch.Tensor]:
@@ -179,12 +180,24 @@ def test_host_and_device_count_alike(codes: Any, dtype: torch.dtype) -> None:
     expected = BatchCounts(n_batches=1).update(given.numpy())
     assert host.taken() == expected
     tally = BatchTally(None, lambda batch: batch)
-    buffer = tally._buffer(torch.device("cpu"))
-    tally._n_batches = tally._n_tagged = 1
-    tally._add_to_device(given)
+    tally.add(given)
     counted, device = tally.taken([])
-    assert device is buffer
-    assert tally.split((counted + device.numpy()).tolist())[0] == expected
+    assert device is None
+    assert tally.split(counted.tolist())[0] == expected
+    buffer = torch.zeros(tally.n_entries, dtype=torch.int64)
+    scatter_codes(buffer, given.long(), given.shape[1] if given.ndim > 1 else 1)
+    assert tally.split(buffer.tolist())[0] == replace(expected, n_batches=0)
+
+
+def test_a_step_that_changes_its_batch_does_not_change_what_was_counted(tmp_path: Path) -> None:
+    guard = session(tmp_path, coverage={}, reference=REAL, **TAGGED)
+    batch = {"cg_origin": torch.ones(8, dtype=torch.int64), "label": torch.zeros(8, dtype=torch.int64)}
+    guard.observe(batch)
+    batch["cg_origin"].fill_(2)
+    batch["label"].fill_(1)
+    guard.end_epoch(MODEL)
+    assert guard.run.batches.counts.by_origin()["real"] == 8
+    assert guard.run.batches.counts.by_origin()["synthetic"] == 0
 
 
 def test_a_window_on_one_rank_gives_back_what_went_in() -> None:
@@ -209,10 +222,9 @@ def test_between_checks_nothing_is_read_back(tmp_path: Path) -> None:
 
 def test_what_a_device_counts_is_scattered_and_never_read(tmp_path: Path) -> None:
     """The code path of a CUDA batch, on host tensors: the profiler sees the same operators."""
-    tally = BatchTally(None)
-    codes = torch.ones((64, 2), dtype=torch.int64)
+    buffer, codes = torch.zeros(BatchTally(None).n_entries, dtype=torch.int64), torch.ones((64, 2), dtype=torch.int64)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        tally._add_to_device(codes)
+        scatter_codes(buffer, codes, 2)
     seen = {event.key for event in profile.key_averages()}
     assert "aten::scatter_add_" in seen
     assert not seen & set(READS_BACK)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from collapse_guard.errors import StatisticError
 from collapse_guard.records import Origin
-from collapse_guard.stats import CellCounts, BatchCounts
+from collapse_guard.stats import BatchCounts, CellCounts
 
 CELLS = st.lists(st.integers(-1, 4), max_size=40)
 
