@@ -7,12 +7,11 @@ would do so too rarely.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from collapse_guard.records import Action, Decision, Origin, RunReason
-from collapse_guard.stats import log_level_of_check, log_p_share_below
+from collapse_guard.stats import log_level_of_check, log_p_share_below, units_that_count
 
 if TYPE_CHECKING:
     from collapse_guard.policy import Policy
@@ -38,6 +37,31 @@ class BatchView:
     whole: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """A share of real rows that the policy asks for.
+
+    Args:
+        what: what the share is of, for people.
+        share: the floor.
+        among: origins that it is a share of.
+    """
+
+    what: str
+    share: float
+    among: tuple[Origin, ...]
+
+    def n_parts(self, counts: BatchCounts) -> int:
+        """Return the rows or tokens that the share is of."""
+        return sum(counts.origins[origin] for origin in self.among)
+
+    def log_p(self, counts: BatchCounts) -> tuple[float, float]:
+        """Return the log of the bound on chance, and the share that was seen."""
+        n_real, n_parts = counts.origins[Origin.REAL], self.n_parts(counts)
+        hits = units_that_count(n_real, n_parts, counts.n_units, largest=counts.largest, floor=self.share)
+        return log_p_share_below(hits, counts.n_units, self.share), n_real / max(n_parts, 1)
+
+
 def decide_batches(policy: Policy, view: BatchView) -> Decision:
     """Return what a run does after a check of its batches.
 
@@ -49,16 +73,15 @@ def decide_batches(policy: Policy, view: BatchView) -> Decision:
     evidence: dict[str, Any] = {"origins": view.total.by_origin(), "check": view.number}
     if wrong:
         return Decision(_action(policy), RunReason.UNEXPECTED_ROWS, wrong, evidence)
-    floors = _floors(policy, view)
+    floors = _floors(policy)
     level = log_level_of_check(policy.batches.false_halt_rate / max(2 * len(floors), 1), view.number)
     worst, said = 0.0, ""
-    asked = ("all batches", "the latest batches") if policy.batches.order == "random" else ("all batches",) * view.whole
-    for what, floor, pairs in floors:
-        for where, (n_hits, n_rows) in zip(asked, pairs, strict=False):
-            log_p = log_p_share_below(n_hits, n_rows, floor)
+    for floor in floors:
+        for where, part in _asked(policy, view):
+            log_p, share = floor.log_p(part)
             if log_p < worst:
-                worst = log_p
-                said = f"{n_hits / n_rows:.1%} of {n_rows} rows in {where} are {what}, the policy asks for {floor:.1%}"
+                worst, shown = log_p, f"{share:.1%} of {floor.n_parts(part)} rows in {where} are {floor.what}"
+                said = f"{shown}, the policy asks for {floor.share:.1%}"
     evidence |= {"log_p": worst, "log_level": level}
     if worst > level:
         return Decision(Action.CONTINUE, RunReason.HEALTHY, "batches keep the mix of the policy", evidence)
@@ -83,15 +106,19 @@ def _unexpected(policy: Policy, view: BatchView) -> str:
     return ""
 
 
-def _floors(policy: Policy, view: BatchView) -> list[tuple[str, float, list[tuple[int, int]]]]:
-    """Return what is tested: a name, its floor, and hits and rows of all and of the latest batches."""
-    parts = (view.total, view.latest)
-    real = [(part.origins[Origin.REAL], part.n_rows) for part in parts]
-    floors = [("real", policy.mix.real_min_share, real)] if policy.mix.real_min_share > 0 else []
+def _asked(policy: Policy, view: BatchView) -> list[tuple[str, BatchCounts]]:
+    """Return the batches whose shares are asked now."""
+    if policy.batches.order == "random":
+        return [("all batches", view.total), ("the latest batches", view.latest)]
+    return [("all batches", view.total)] if view.whole else []
+
+
+def _floors(policy: Policy) -> list[Floor]:
     ratio = policy.mix.synthetic_to_real_max
-    if ratio is not None and math.isfinite(ratio):
-        pairs = [(hits, hits + part.origins[Origin.SYNTHETIC]) for (hits, _), part in zip(real, parts, strict=True)]
-        floors.append(("real among real and synthetic ones", 1 / (1 + ratio), pairs))
+    floors = [Floor("real", policy.mix.real_min_share, tuple(Origin))] if policy.mix.real_min_share > 0 else []
+    if ratio is not None:
+        among = (Origin.REAL, Origin.SYNTHETIC)
+        floors.append(Floor("real among real and synthetic ones", 1 / (1 + ratio), among))
     return floors
 
 

@@ -12,7 +12,7 @@ from collapse_guard.cells import LabelCells
 from collapse_guard.errors import ProvenanceError
 from collapse_guard.records import BATCH_KEY, GENERATION, ORIGIN, UNKNOWN_GENERATION, Origin
 from collapse_guard.stats import BatchCounts
-from collapse_guard.stats.batches import N_GENERATIONS, N_ORIGINS, PAIR, SHAPES
+from collapse_guard.stats.batches import N_CODES, N_GENERATIONS, N_ORIGINS, N_SIZES, PAIR, SHAPES, size_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collapse_guard.cells import CellMap
 
 _MAX_LABEL: Final = 1_000_000  # a look-up table of labels beyond it would not be small
-_N_CODES: Final = N_ORIGINS + N_GENERATIONS
+_SIZES: Final = N_ORIGINS + N_GENERATIONS
 
 
 class HostTally:
@@ -35,7 +35,7 @@ class HostTally:
     """
 
     def __init__(self) -> None:
-        self._counts = np.zeros(_N_CODES, dtype=np.int64)
+        self._counts = np.zeros(N_CODES, dtype=np.int64)
         self._n_batches = 0
 
     def add(self, codes: ArrayLike) -> None:
@@ -48,11 +48,13 @@ class HostTally:
         self._n_batches += 1
         if given.ndim == 2 and given.shape[1] == N_ORIGINS:  # noqa: PLR2004 - rows of counts
             self._counts[:N_ORIGINS] += given.sum(axis=0)
+            self._counts[_SIZES:] += np.bincount(size_classes(given.sum(axis=1)), minlength=N_SIZES)
             return
         origins = given if given.ndim < 2 else given[:, 0]  # noqa: PLR2004 - rows of pairs
         self._counts[:N_ORIGINS] += _bincount(origins, N_ORIGINS, Origin.UNKNOWN)
+        self._counts[_SIZES] += origins.size
         if given.ndim == 2:  # noqa: PLR2004 - rows of pairs
-            self._counts[N_ORIGINS:] += _bincount(given[:, 1], N_GENERATIONS, UNKNOWN_GENERATION)
+            self._counts[N_ORIGINS:_SIZES] += _bincount(given[:, 1], N_GENERATIONS, UNKNOWN_GENERATION)
 
     def taken(self) -> BatchCounts:
         """Return what was counted since the last call."""
@@ -110,7 +112,7 @@ class BatchTally:
             untagged -= more.n_batches
             counted = counted.merge(more)
         # A loader counts what it hands out, so its batches come here without tags; it may be one batch ahead.
-        head = [*counted.vector()[:_N_CODES], self._n_batches, max(untagged, 0)]
+        head = [*counted.vector()[:N_CODES], self._n_batches, max(untagged, 0)]
         self._kept, self._labels = {}, {}
         self._n_batches = self._n_tagged = 0
         return np.concatenate([np.asarray(head, dtype=np.int64), cells]), device
@@ -118,11 +120,11 @@ class BatchTally:
     @property
     def n_entries(self) -> int:
         """Length of the vectors of :meth:`taken`."""
-        return _N_CODES + 2 + self.n_cells + 1
+        return N_CODES + 2 + self.n_cells + 1
 
     def split(self, vector: list[int]) -> tuple[BatchCounts, list[int]]:
         """Return a summed vector as counts of provenance and rows per cell, those of no cell last."""
-        cut = _N_CODES + 2
+        cut = N_CODES + 2
         return BatchCounts.of_vector(vector[:cut]), vector[cut:]
 
     def _counted_on_host(self) -> tuple[BatchCounts, NDArray[np.int64]]:
@@ -149,7 +151,7 @@ class BatchTally:
                 buffer = self._buffer(device, buffer)
                 self._lookup = self._lookup.to(device)
                 values, last = torch.cat([part.reshape(-1) for part in labels]).long(), self._lookup.numel() - 1
-                _scatter(buffer, self._lookup[_known(values, last, last)] + _N_CODES + 2)
+                _scatter(buffer, self._lookup[_known(values, last, last)] + N_CODES + 2)
         return buffer
 
     def _buffer(self, device: torch.device, buffer: torch.Tensor | None) -> torch.Tensor:
@@ -160,8 +162,11 @@ def scatter_codes(buffer: torch.Tensor, codes: torch.Tensor, width: int) -> None
     """Add provenance of shape (rows,) or (rows, width) to a buffer beside it, without reading anything back."""
     if width == N_ORIGINS:
         buffer[:N_ORIGINS] += codes.sum(dim=0)
+        sizes = codes.sum(dim=1).clamp(min=1).double().log2().ceil().long().clamp(max=N_SIZES - 1)
+        _scatter(buffer, sizes + _SIZES)
         return
     origins = codes if codes.ndim == 1 else codes[:, 0]
+    buffer[_SIZES] += origins.numel()
     _scatter(buffer, _known(origins, N_ORIGINS, Origin.UNKNOWN))
     if width == PAIR:
         _scatter(buffer, _known(codes[:, 1], N_GENERATIONS, UNKNOWN_GENERATION) + N_ORIGINS)

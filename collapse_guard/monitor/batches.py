@@ -9,7 +9,7 @@ from collapse_guard.decision import BatchView, decide_batches
 from collapse_guard.errors import InputError
 from collapse_guard.records import Action, Decision, Origin
 from collapse_guard.stats import BatchCounts
-from collapse_guard.stats.batches import N_GENERATIONS, N_ORIGINS
+from collapse_guard.stats.batches import N_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ class BatchWatch:
 
     >>> from collapse_guard.policy import Policy
     >>> watch = BatchWatch.start(Policy(version=1), None)
-    >>> watch.check(BatchCounts((0, 100, 900, 0, 0, 0))).decision.reason.value
+    >>> watch.check(BatchCounts.of_rows((0, 100, 900, 0, 0, 0))).decision.reason.value
     'batch_mix'
     """
 
@@ -83,9 +83,9 @@ class BatchWatch:
             return self
         try:
             if "counts" not in state:
-                return replace(self, counts=BatchCounts(tuple(int(rows) for rows in state["origins"])))
+                return replace(self, counts=BatchCounts.of_rows(tuple(int(rows) for rows in state["origins"])))
             vector = [int(count) for count in state["counts"]]
-            if len(vector) != N_ORIGINS + N_GENERATIONS + 2:
+            if len(vector) != N_CODES + 2:
                 raise ValueError(f"{len(vector)} counts")  # noqa: TRY301 - one message for all of it
             recorded = state["decision"]
             return replace(

@@ -10,7 +10,7 @@ from collapse_guard.stats.naming import e_bh, e_bonferroni
 from collapse_guard.stats.power import DetectableDrops, Level, minimum_detectable_drop, rows_to_see_extinction
 from collapse_guard.stats.reference import ReferenceRows
 from collapse_guard.stats.score import ScoreEvidence, ScoreResult, mean_floor
-from collapse_guard.stats.share import log_level_of_check, log_p_share_below
+from collapse_guard.stats.share import log_level_of_check, log_p_share_below, units_that_count
 from collapse_guard.stats.tail import TailEvidence, TailResult
 
 __all__ = [
@@ -37,4 +37,5 @@ __all__ = [
     "mean_floor",
     "minimum_detectable_drop",
     "rows_to_see_extinction",
+    "units_that_count",
 ]

@@ -12,11 +12,11 @@ import math
 from collapse_guard.errors import StatisticError
 
 
-def log_p_share_below(n_hits: int, n_rows: int, floor: float) -> float:
+def log_p_share_below(n_hits: float, n_rows: int, floor: float) -> float:
     """Return the log of a bound on P(at most ``n_hits`` of ``n_rows`` | the share is ``floor`` or more).
 
     Args:
-        n_hits: rows that count, 0 to ``n_rows``.
+        n_hits: rows that count, or the sum of values in [0, 1], one of each row; 0 to ``n_rows``.
         n_rows: rows drawn at random, with or without replacement.
         floor: share in [0, 1].
 
@@ -38,6 +38,20 @@ def log_p_share_below(n_hits: int, n_rows: int, floor: float) -> float:
     if seen > 0:
         divergence += seen * math.log(seen / floor)
     return -n_rows * divergence
+
+
+def units_that_count(n_hits: int, n_parts: int, n_units: int, *, largest: int, floor: float) -> float:
+    """Return the hits of ``n_units`` draws whose parts come together, for :func:`log_p_share_below`.
+
+    A unit of ``w`` parts, ``h`` of which count, is worth ``floor + (h - floor * w) / largest``: in [0, 1], and in the
+    mean at least ``floor`` if the share of all parts is. With ``largest`` 1 these are the hits themselves.
+
+    >>> units_that_count(30, 100, 100, largest=1, floor=0.5)
+    30.0
+    >>> units_that_count(30, 100, 10, largest=10, floor=0.5)
+    3.0
+    """
+    return min(max(n_units * floor + (n_hits - floor * n_parts) / largest, 0.0), float(n_units))
 
 
 def log_level_of_check(alpha: float, number: int) -> float:

@@ -19,8 +19,8 @@ def watch(**sections: Any) -> BatchWatch:
     return BatchWatch.start(Policy.coerce({"version": 1} | sections), None)
 
 
-def rows(*, unknown: int = 0, real: int = 0, synthetic: int = 0, **more: Any) -> BatchCounts:
-    return BatchCounts((unknown, real, synthetic, 0, 0, 0), n_batches=1, **more)
+def rows(*, unknown: int = 0, real: int = 0, synthetic: int = 0) -> BatchCounts:
+    return BatchCounts.of_rows((unknown, real, synthetic, 0, 0, 0), n_batches=1)
 
 
 def test_a_mix_at_its_floor_goes_on_and_one_far_below_halts() -> None:
@@ -34,6 +34,33 @@ def test_a_mix_at_its_floor_goes_on_and_one_far_below_halts() -> None:
 def test_a_small_dip_is_chance_and_the_same_dip_of_many_rows_is_not() -> None:
     assert not watch().check(rows(real=45, synthetic=55)).halted
     assert watch().check(rows(real=4500, synthetic=5500)).halted
+
+
+def packs(n_packs: int, *, real: int, synthetic: int) -> BatchCounts:
+    """Return packed rows, each all real or all synthetic, of 1,024 tokens."""
+    tokens = np.zeros((n_packs, 6), dtype=np.int64)
+    tokens[:real, Origin.REAL] = tokens[real : real + synthetic, Origin.SYNTHETIC] = 1024
+    return BatchCounts(n_batches=1).update(tokens)
+
+
+def test_the_tokens_of_a_packed_row_are_one_draw() -> None:
+    """Of 20 documents at the floor, 7 or fewer are real in every eighth run: many tokens make that no evidence."""
+    assert not watch().check(packs(20, real=7, synthetic=13)).halted
+    assert watch().check(packs(2000, real=700, synthetic=1300)).halted
+    assert watch().check(rows(real=7 * 1024, synthetic=13 * 1024)).halted
+
+
+def test_packed_rows_at_the_floor_hardly_ever_halt() -> None:
+    """800 runs of 60 checks of 8 packs each, of many lengths, half of all tokens real: none at a level of 5 %."""
+    rng, n_halted = np.random.default_rng(0), 0
+    for _ in range(800):
+        followed = watch(batches={"false_halt_rate": 0.05})
+        for _ in range(60):
+            tokens = np.zeros((8, 6), dtype=np.int64)
+            tokens[np.arange(8), rng.choice([1, 2], size=8)] = rng.choice([16, 100, 1000], size=8)
+            followed = followed.check(BatchCounts(n_batches=1).update(tokens))
+        n_halted += followed.halted
+    assert n_halted <= 40
 
 
 def test_a_sudden_change_is_seen_in_the_latest_batches_before_it_shows_in_all() -> None:

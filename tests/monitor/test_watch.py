@@ -337,7 +337,7 @@ def test_a_missing_state_file_is_refused_by_its_path(tmp_path: Path) -> None:
 
 def test_the_report_of_a_run_is_plain_and_names_the_tail() -> None:
     run = watch().look(NO_YAK, epoch=1)
-    batches = BatchWatch.start(run.policy, None).check(BatchCounts((0, 3, 0, 0, 0, 0)))
+    batches = BatchWatch.start(run.policy, None).check(BatchCounts.of_rows((0, 3, 0, 0, 0, 0)))
     parts: dict[str, Any] = {"policy": run.policy, "manifest": None, "predictions": None}
     parts |= {"batches": batches, "n_ranks": 1}
     view = run_view(watch=run, decision=run.decision, contract="checked", **parts)

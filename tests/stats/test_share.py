@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, hypergeom
 
 from collapse_guard.errors import StatisticError
-from collapse_guard.stats import log_level_of_check, log_p_share_below
+from collapse_guard.stats import log_level_of_check, log_p_share_below, units_that_count
 
 
 @settings(max_examples=200, derandomize=True, deadline=None)
@@ -72,3 +72,17 @@ def test_a_shuffled_loader_at_its_floor_hardly_ever_gets_there() -> None:
             for number, seen in enumerate(hits, start=1)
         )
     assert n_halted <= 100
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=30),
+    st.floats(0.05, 0.95),
+)
+def test_units_are_worth_the_sum_of_values_in_the_unit_interval(units: list[tuple[int, int]], floor: float) -> None:
+    largest = max(*(hits + others for hits, others in units), 1)
+    values = [floor + (hits - floor * (hits + others)) / largest for hits, others in units]
+    assert all(-1e-12 <= value <= 1 + 1e-12 for value in values)
+    n_hits, n_parts = sum(hits for hits, _ in units), sum(map(sum, units))
+    found = units_that_count(n_hits, n_parts, len(units), largest=largest, floor=floor)
+    assert found == pytest.approx(sum(values), abs=1e-9)
