@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import math
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 else:
     TrainerCallback = _transformers.TrainerCallback
     ExportableState = importlib.import_module("transformers.trainer_callback").ExportableState
+
+log = logging.getLogger(__name__)
 
 #: Where the guard's state stands in ``trainer_state.json``, under ``stateful_callbacks``.
 STATE_KEY: Final = "CollapseGuardCallback"
@@ -67,7 +70,8 @@ class GuardRun:
         saved = self._first or self._saved(state)
         n_epochs = state.num_train_epochs if state.num_train_epochs < sys.maxsize else None
         assert args.output_dir is not None
-        self.session.open(args.output_dir, n_epochs=n_epochs, n_steps=state.max_steps)
+        for line in self.session.open(args.output_dir, n_epochs=n_epochs, n_steps=state.max_steps):
+            log.info("collapse_guard: %s", line)
         self.is_open = True
         if saved is not None:
             self.session.load_state_dict(saved)

@@ -11,6 +11,7 @@ from collapse_guard.errors import InputError
 from collapse_guard.records import Action, Decision, Origin
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from collapse_guard.manifest import Manifest
@@ -68,7 +69,7 @@ def unexpected_origins(batches: BatchWatch) -> list[str]:
     return [origin.name.lower() for origin in Origin if batches.counts.origins[origin] and origin not in batches.held]
 
 
-def run_view(
+def run_view(  # noqa: PLR0913 - keyword-only, the parts of a report
     *,
     policy: Policy,
     manifest: Manifest | None,
@@ -78,6 +79,7 @@ def run_view(
     decision: Decision | None,
     n_ranks: int,
     contract: str,
+    sight: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the report of a run as plain values, under the schema ``collapse-guard/run/2``.
 
@@ -87,6 +89,7 @@ def run_view(
         batches: what the training batches of all ranks carried.
         decision: the halt, or the latest decision.
         contract: ``checked`` or ``off``.
+        sight: what looks at samples can see at all, in lines.
     """
     return {
         "schema": REPORT_SCHEMA,
@@ -95,6 +98,7 @@ def run_view(
         "contract": contract,
         "batches": batches.view(n_ranks=n_ranks),
         "unexpected_origins": unexpected_origins(batches),
+        "sight": list(sight),
         **_watch_view(watch),
         "predictions": None if predictions is None else _watch_view(predictions),
         "decision": None if decision is None else decision.as_dict(),

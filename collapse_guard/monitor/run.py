@@ -113,6 +113,7 @@ class Run:
         self._left_predictions: Mapping[str, Any] | None = None
         self._looked: Where | None = None
         self._validated: Where | None = None
+        self._sight: list[str] = []
         self._traces = Traces()
 
     def _declared_anchor(self) -> Anchor | None:
@@ -141,6 +142,7 @@ class Run:
         if not self.watched.samples:
             return []
         lines = [] if self.watch is not None else self._begin_watch()
+        self._sight = self._sight or lines
         assert self.watch is not None
         warning = too_many_looks(self.watch, n_epochs=n_epochs, n_steps=n_steps)
         if warning is not None:
@@ -352,6 +354,7 @@ class Run:
             predictions=self.predictions,
             batches=self.batches,
             decision=self.decision,
+            sight=self._sight,
             n_ranks=n_ranks,
             contract="checked" if self.contract and self.manifest is not None else "off",
         )

@@ -70,6 +70,7 @@ def test_a_healthy_loop_looks_after_every_epoch_and_leaves_a_report(tmp_path: Pa
     report = json.loads((tmp_path / "run.json").read_text())
     assert [(look["epoch"], look["step"]) for look in report["looks"]] == [(1, 5), (2, 10), (3, 15)]
     assert report["batches"]["origins"]["real"] == 15 * 16
+    assert report["sight"][0].startswith("labels of label against real: with 500 rows per look")
 
 
 def test_a_loop_whose_tail_dies_ends_after_its_first_epoch_and_raises(tmp_path: Path) -> None:
