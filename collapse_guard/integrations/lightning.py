@@ -17,6 +17,7 @@ from collapse_guard.integrations.trainer_state import (
     log_to,
     n_whole_epochs,
     planned,
+    save_halted,
     stop,
 )
 
@@ -222,10 +223,13 @@ class CollapseGuard(_Callback):
         self._tell(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look once more if training went on since the last look, then write report and evidence."""
+        """Look once more if training went on since the last look, write report and evidence, keep what was halted."""
         if is_dry(trainer):
             return
+        was_stopped = self.session.should_stop
         self.session.end(pl_module, epoch=trainer.current_epoch, step=trainer.global_step)
+        if self.session.should_stop:
+            save_halted(trainer, self.session.name, is_new=not was_stopped)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - hook signature
         """Raise CollapseHalt if the run was halted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -60,6 +61,23 @@ def log_to(loggers: list[Any], metrics: dict[str, float], *, step: int) -> None:
             logger.log_metrics(metrics, step=step)
         except Exception as error:  # noqa: BLE001 - a logger may raise anything
             warnings.warn(f"{type(logger).__name__} did not take figures of collapse_guard: {error}", stacklevel=2)
+
+
+def save_halted(trainer: Trainer, name: str, *, is_new: bool) -> None:
+    """Save the model as it was halted, beside the other checkpoints, so that the newest of them carries the verdict.
+
+    Does nothing where checkpointing is off, or where the trainer has saved at this very step after the halt.
+
+    Args:
+        name: name of the guard.
+        is_new: whether the halt was decided after the trainer's last chance to save.
+    """
+    savers = [each for each in trainer.checkpoint_callbacks if getattr(each, "dirpath", None)]
+    if not savers:
+        return
+    saved_at = max(getattr(each, "_last_global_step_saved", -1) for each in savers)
+    if is_new or saved_at != trainer.global_step:
+        trainer.save_checkpoint(Path(str(savers[0].dirpath)) / f"collapse_guard.{name}.halted.ckpt")  # type: ignore[attr-defined]
 
 
 def stop(trainer: Trainer) -> None:

@@ -534,7 +534,6 @@ if __name__ == "__main__":
     ("name", "strategy", "n_workers", "steps"),
     [
         ("pytorch_lightning", "ddp_spawn", 0, [6]),
-        ("lightning.pytorch", "ddp_spawn", 1, [4, 6]),
         ("lightning.pytorch", "ddp", 0, [4]),
     ],
 )

@@ -455,6 +455,28 @@ def test_a_halt_in_a_validation_amid_an_epoch_ends_it_there(
     assert trainer.current_epoch <= 1
 
 
+@pytest.mark.parametrize(
+    ("coverage", "saved", "expected"),
+    [
+        ({"every": {"steps": 3}, "warmup": {"epochs": 0}}, {}, "last.ckpt"),
+        ({"warmup": {"epochs": 9}}, {}, "last.ckpt"),
+        ({}, {"every_n_train_steps": 2}, "collapse_guard.default.halted.ckpt"),  # none was due at step 5
+    ],
+)
+def test_the_newest_checkpoint_carries_the_halt(
+    fit: Fit, namespace: Any, tmp_path: Path, coverage: dict[str, Any], saved: dict[str, int], expected: str
+) -> None:
+    asked = policy(coverage=coverage | {"samples_per_look": 500})
+    options: dict[str, Any] = {"save_last": True, "save_top_k": -1} | saved
+    saver = namespace.lightning.callbacks.ModelCheckpoint(dirpath=tmp_path / "saved", **options)
+    guard = watching(tmp_path, asked, sampler=dead_cells, reference=REAL)
+    with pytest.raises(CollapseHalt):
+        fit([guard, saver], enable_checkpointing=True, limit_train_batches=5, max_epochs=2)
+    newest = max((tmp_path / "saved").glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
+    assert newest.name == expected
+    assert torch.load(newest, weights_only=True)["collapse_guard"]["halted"] is True
+
+
 @IN_BOTH
 def test_figures_are_logged_at_checks_only_and_by_any_logger(fit: Fit, namespace: Any, tmp_path: Path) -> None:
     logger = namespace.lightning.loggers.CSVLogger(tmp_path, name="csv")
