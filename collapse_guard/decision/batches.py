@@ -45,11 +45,13 @@ class Floor:
         what: what the share is of, for people.
         share: the floor.
         among: origins that it is a share of.
+        severity: how loud the rule of the same floor is about a manifest; what is a warning there halts nothing here.
     """
 
     what: str
     share: float
     among: tuple[Origin, ...]
+    severity: str = "error"
 
     def n_parts(self, counts: BatchCounts) -> int:
         """Return the rows or tokens that the share is of."""
@@ -75,19 +77,20 @@ def decide_batches(policy: Policy, view: BatchView) -> Decision:
         return Decision(_action(policy), RunReason.UNEXPECTED_ROWS, wrong, evidence)
     floors = _floors(policy)
     level = log_level_of_check(policy.batches.false_halt_rate / max(2 * len(floors), 1), view.number)
-    worst, said = 0.0, ""
+    worst, said, action = 0.0, "", _action(policy)
     for floor in floors:
         for where, part in _asked(policy, view):
             log_p, share = floor.log_p(part)
             if log_p < worst:
                 worst, shown = log_p, f"{share:.1%} of {floor.n_parts(part)} rows in {where} are {floor.what}"
                 said = f"{shown}, the policy asks for {floor.share:.1%}"
+                action = _action(policy) if floor.severity == "error" else Action.WARN
     evidence |= {"log_p": worst, "log_level": level}
     if worst > level:
         return Decision(Action.CONTINUE, RunReason.HEALTHY, "batches keep the mix of the policy", evidence)
     rate = f"at most {100 * policy.batches.false_halt_rate:g}% of runs with a sound mix ever get there"
     order = "; if rows are not shuffled, say batches.order: any" if policy.batches.order == "random" else ""
-    return Decision(_action(policy), RunReason.BATCH_MIX, f"{said} ({rate}{order})", evidence)
+    return Decision(action, RunReason.BATCH_MIX, f"{said} ({rate}{order})", evidence)
 
 
 def _unexpected(policy: Policy, view: BatchView) -> str:
@@ -115,10 +118,14 @@ def _asked(policy: Policy, view: BatchView) -> list[tuple[str, BatchCounts]]:
 
 def _floors(policy: Policy) -> list[Floor]:
     ratio = policy.mix.synthetic_to_real_max
-    floors = [Floor("real", policy.mix.real_min_share, tuple(Origin))] if policy.mix.real_min_share > 0 else []
+    floors: list[Floor] = []
+    if policy.mix.real_min_share > 0:
+        loud = policy.severity.get("CG101", "error")
+        floors.append(Floor("real", policy.mix.real_min_share, tuple(Origin), loud))
     if ratio is not None:
         among = (Origin.REAL, Origin.SYNTHETIC)
-        floors.append(Floor("real among real and synthetic ones", 1 / (1 + ratio), among))
+        loud = policy.severity.get("CG103", "warning")
+        floors.append(Floor("real among real and synthetic ones", 1 / (1 + ratio), among, loud))
     return floors
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collapse_guard.cells import CellMap
 
 _MAX_LABEL: Final = 1_000_000  # a look-up table of labels beyond it would not be small
+MAX_KEPT: Final = 64  # batches whose integers are kept until they are counted together
 _SIZES: Final = N_ORIGINS + N_GENERATIONS
 
 
@@ -80,14 +81,21 @@ class BatchTally:
         self._column = cells.columns[0] if cells is not None and self._table is not None and cells.columns else None
         self._provenance_from = provenance_from
         self.n_cells = 0 if cells is None or self._table is None else cells.n_cells
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was not taken yet."""
         self._kept: dict[tuple[torch.device, int], list[torch.Tensor]] = {}
         self._labels: dict[torch.device, list[torch.Tensor]] = {}
-        self._n_batches = self._n_tagged = 0
+        self._counts, self._cells = BatchCounts(), np.zeros(self.n_cells + 1, dtype=np.int64)
+        self._device: torch.Tensor | None = None
+        self._n_batches = self._n_tagged = self._n_kept = self._n_ahead = 0
 
     def add(self, batch: Any) -> bool:
         """Add a batch, and return whether it said where its rows come from; raises ProvenanceError for other shapes."""
         codes = provenance_of(batch, self._provenance_from)
         self._n_batches += 1
+        self._n_kept += 1
         if codes is not None:
             self._n_tagged += 1
             given = codes if isinstance(codes, torch.Tensor) else torch.as_tensor(np.asarray(codes))
@@ -95,8 +103,10 @@ class BatchTally:
             width = given.shape[1] if given.ndim > 1 else 1
             self._kept.setdefault((given.device, width), []).append(given.detach().clone())
         labels = batch.get(self._column) if self._column is not None and isinstance(batch, Mapping) else None
-        if isinstance(labels, torch.Tensor) and not labels.is_floating_point() and not labels.is_complex():
+        if isinstance(labels, torch.Tensor) and labels.ndim == 1 and not labels.is_floating_point():
             self._labels.setdefault(labels.device, []).append(labels.detach().clone())
+        if self._n_kept >= MAX_KEPT:
+            self._fold()
         return codes is not None
 
     def taken(self, loaders: list[HostTally]) -> tuple[NDArray[np.int64], torch.Tensor | None]:
@@ -104,18 +114,18 @@ class BatchTally:
 
         Both have the entries of ``BatchCounts.vector()``, then rows per cell, and rows of no cell last.
         """
-        counted, cells = self._counted_on_host()
-        device = self._counted_on_device()
-        untagged = self._n_batches - self._n_tagged
+        self._fold()
+        counted, untagged = self._counts, self._n_batches - self._n_tagged - self._n_ahead
         for loader in loaders:
             more = loader.taken()
             untagged -= more.n_batches
             counted = counted.merge(more)
-        # A loader counts what it hands out, so its batches come here without tags; it may be one batch ahead.
+        # A loader counts what it hands out, so its batches come here without tags, and it may be some ahead.
         head = [*counted.vector()[:N_CODES], self._n_batches, max(untagged, 0)]
-        self._kept, self._labels = {}, {}
-        self._n_batches = self._n_tagged = 0
-        return np.concatenate([np.asarray(head, dtype=np.int64), cells]), device
+        vector, device = np.concatenate([np.asarray(head, dtype=np.int64), self._cells]), self._device
+        self.clear()
+        self._n_ahead = max(-untagged, 0)
+        return vector, device
 
     @property
     def n_entries(self) -> int:
@@ -127,35 +137,34 @@ class BatchTally:
         cut = N_CODES + 2
         return BatchCounts.of_vector(vector[:cut]), vector[cut:]
 
-    def _counted_on_host(self) -> tuple[BatchCounts, NDArray[np.int64]]:
-        counted, cells = BatchCounts(), np.zeros(self.n_cells + 1, dtype=np.int64)
-        for (device, _), parts in self._kept.items():
-            if device.type == "cpu":
-                counted = counted.update(torch.cat([part.reshape(-1, *part.shape[1:]) for part in parts]).numpy())
-        for device, labels in self._labels.items():
-            if device.type == "cpu" and self._table is not None:
-                values, last = torch.cat([part.reshape(-1) for part in labels]).numpy(), self._table.size - 1
-                found = self._table[np.where((values < 0) | (values >= last), last, values)]
-                cells += np.bincount(found, minlength=cells.size)
-        return counted, cells
-
-    def _counted_on_device(self) -> torch.Tensor | None:
-        """Return the counts of what lies on an accelerator, in a buffer on it; nothing is read back."""
-        buffer: torch.Tensor | None = None
+    def _fold(self) -> None:
+        """Count what was kept: on the host at once, on an accelerator in a buffer there; nothing is read back."""
         for (device, width), parts in self._kept.items():
-            if device.type != "cpu":
-                buffer = self._buffer(device, buffer)
-                scatter_codes(buffer, torch.cat([part.reshape(-1, *part.shape[1:]) for part in parts]).long(), width)
+            codes = torch.cat([part.reshape(-1, *part.shape[1:]) for part in parts])
+            if device.type == "cpu":
+                self._counts = self._counts.update(codes.numpy())
+            else:
+                scatter_codes(self._buffer(device), codes.long(), width)
         for device, labels in self._labels.items():
-            if device.type != "cpu" and self._lookup is not None:
-                buffer = self._buffer(device, buffer)
-                self._lookup = self._lookup.to(device)
-                values, last = torch.cat([part.reshape(-1) for part in labels]).long(), self._lookup.numel() - 1
-                _scatter(buffer, self._lookup[_known(values, last, last)] + N_CODES + 2)
-        return buffer
+            self._add_labels(device, torch.cat(labels))
+        self._kept, self._labels, self._n_kept = {}, {}, 0
 
-    def _buffer(self, device: torch.device, buffer: torch.Tensor | None) -> torch.Tensor:
-        return torch.zeros(self.n_entries, dtype=torch.int64, device=device) if buffer is None else buffer
+    def _add_labels(self, device: torch.device, labels: torch.Tensor) -> None:
+        assert self._table is not None
+        assert self._lookup is not None
+        last = self._table.size - 1
+        if device.type == "cpu":
+            values = labels.numpy()
+            found = self._table[np.where((values < 0) | (values >= last), last, values)]
+            self._cells += np.bincount(found, minlength=self._cells.size)
+            return
+        self._lookup = self._lookup.to(device)
+        _scatter(self._buffer(device), self._lookup[_known(labels.long(), last, last)] + N_CODES + 2)
+
+    def _buffer(self, device: torch.device) -> torch.Tensor:
+        if self._device is None:
+            self._device = torch.zeros(self.n_entries, dtype=torch.int64, device=device)
+        return self._device
 
 
 def scatter_codes(buffer: torch.Tensor, codes: torch.Tensor, width: int) -> None:

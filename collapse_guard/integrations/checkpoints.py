@@ -219,8 +219,18 @@ def _of_trainer_state(file: Path) -> CheckpointRecord:
         raise InputError(f"{file}: stateful_callbacks must be a mapping, got {type(entries).__name__}")
     listed = [(key, item) for key, value in entries.items() for item in (value if isinstance(value, list) else [value])]
     found = [(key, item, parts) for key, item in listed if (parts := list(_parts(item)))]
-    guards = tuple(_guard(file, _name_of(item) or key, parts) for key, item, parts in found)
-    return CheckpointRecord(str(file), "hugging-face", guards, step=_whole(content["global_step"]))
+    step = _whole(content["global_step"])
+    told = [(_guard(file, _name_of(item) or key, parts), _seen(parts)) for key, item, parts in found]
+    # A trainer without the guard carries the entry of an earlier checkpoint on: that guard saw nothing since.
+    stale = [(guard, seen) for guard, seen in told if seen is not None and seen != step and not guard.halted]
+    guards = tuple(guard for guard, seen in told if (guard, seen) not in stale)
+    note = "; ".join(f"guard {guard.name!r} last saw step {seen} of {step}" for guard, seen in stale)
+    return CheckpointRecord(str(file), "hugging-face", guards, step=step, note=note)
+
+
+def _seen(parts: list[Mapping[str, Any]]) -> int | None:
+    """Return the optimizer step that a guard's state was saved at; None where it does not say."""
+    return next((step for part in parts if (step := _whole(part.get("step"))) is not None), None)
 
 
 def _parts(item: Any) -> Iterator[Mapping[str, Any]]:

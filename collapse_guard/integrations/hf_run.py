@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from collapse_guard._optional import need
-from collapse_guard.errors import InputError
+from collapse_guard.errors import ContractError, InputError
 
 _transformers = need("transformers", extra="transformers")
 
@@ -23,6 +23,8 @@ else:
     ExportableState = importlib.import_module("transformers.trainer_callback").ExportableState
 
 log = logging.getLogger(__name__)
+
+_WHOLE: Final = 1e-6  # of an epoch: the trainer counts them as fractions
 
 #: Where the guard's state stands in ``trainer_state.json``, under ``stateful_callbacks``.
 STATE_KEY: Final = "CollapseGuardCallback"
@@ -66,6 +68,9 @@ class GuardRun:
         """Open the session, or set it back to where it began if the trainer starts over with smaller batches."""
         if state.is_hyper_param_search:
             raise InputError("a guard watches one run; attach() a session to a trainer of its own for each trial")
+        if self.watches_predictions and args.eval_strategy == "no":
+            text = "predictions are watched on the evaluation set, and eval_strategy is 'no'"
+            raise ContractError(f"{text}; set eval_strategy='epoch', or leave predictions= out")
         # A checkpoint from before the guard has no entry, and the trainer saves into entries that are there.
         saved = self._first or self._saved(state)
         n_epochs = state.num_train_epochs if state.num_train_epochs < sys.maxsize else None
@@ -99,7 +104,8 @@ class GuardRun:
         """Look if it is time, or if training ends here: what comes later may be the best model and not the last."""
         self._n_epochs, self._epoch_ended_at = math.ceil(state.epoch or 0), state.global_step
         is_last = control.should_training_stop or state.global_step >= state.max_steps
-        self.session.end_epoch(self.model, epoch=self._n_epochs, step=state.global_step, last=is_last)
+        whole = abs((state.epoch or 0) - round(state.epoch or 0)) < _WHOLE
+        self.session.end_epoch(self.model, epoch=self._n_epochs, step=state.global_step, last=is_last, whole=whole)
         self._act(args, control)
 
     def evaluated(self, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> None:
@@ -154,7 +160,10 @@ class GuardRun:
         self.session.has_news, is_due = False, control.should_log
         self._logged = self.session.metrics()
         # A trainer's own log() may add to every line what it gathered since the last: that is for its lines, not ours.
-        _transformers.Trainer.log(self.trainer, dict(self._logged))
+        try:
+            _transformers.Trainer.log(self.trainer, dict(self._logged))
+        except Exception as error:  # noqa: BLE001 - a logger may raise anything, and must not end a run
+            log.warning("collapse_guard: figures were not logged: %s", error)
         control.should_log = is_due
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from collapse_guard._optional import need
+from collapse_guard.errors import ContractError
 from collapse_guard.integrations.session import GuardSession
 from collapse_guard.integrations.trainer_state import (
     group_timeout,
@@ -166,6 +167,9 @@ class CollapseGuard(_Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - hook signature
         """Refuse to go on on other data than the checkpoint's, or after a halt (of it, of this data, of the parent)."""
+        if self.session.run.watched.predictions and not trainer.enable_validation:
+            text = "outputs_from= watches predictions on validation, and this trainer has none"
+            raise ContractError(f"{text}; give it a validation loader, or leave outputs_from= out")
         self.session.begin(live_loaders(trainer))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - hook signature
@@ -217,7 +221,8 @@ class CollapseGuard(_Callback):
         if is_dry(trainer):
             return
         done, last = trainer.current_epoch + 1, is_last_epoch(trainer)
-        self.session.end_epoch(pl_module, epoch=done, step=trainer.global_step, last=last)
+        whole = n_whole_epochs(trainer) == done
+        self.session.end_epoch(pl_module, epoch=done, step=trainer.global_step, last=last, whole=whole)
         self.session.has_news = self.session.has_news or self._is_unlogged
         self._is_unlogged = False
         self._tell(trainer, pl_module)
@@ -271,6 +276,10 @@ class CollapseGuard(_Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint; whether its data is this run's is asked when training starts."""
         self.session.load_state_dict(state_dict)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002 - hook signature
+        """Read the note of whichever guard wrote the checkpoint: a halt is one under any name."""
+        self.session.run.read_note(checkpoint.get("collapse_guard") or {})
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002 - hook signature
         """Leave a note for tools that read checkpoints without this callback."""

@@ -77,12 +77,10 @@ def _picked(holder: Any, key: Any, argument: str, what: str) -> Any:
 
 def _checked(values: Any, what: str) -> Any:
     """Return classes of shape (rows,); raises ContractError for logits, one-hot rows and the like."""
-    remedy = "give one class per row: integers or text of shape (rows,)"
+    remedy = "give one class per row, integers or text of shape (rows,): .argmax(-1) of logits, in a function"
     if isinstance(values, torch.Tensor):
         if values.is_floating_point() or values.ndim != 1:
-            hint = ""
-            if values.is_floating_point() and values.ndim > 1:
-                hint = ", which look like logits: pass outputs_from=lambda model, batch, outputs: ....argmax(-1), and"
+            hint = ", which look like logits" if values.is_floating_point() and values.ndim > 1 else ""
             raise ContractError(f"{what} are {values.dtype} of shape {tuple(values.shape)}{hint}; {remedy}")
         return values.detach()
     array = np.asarray(values)

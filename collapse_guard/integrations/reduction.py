@@ -99,11 +99,15 @@ class Window:
         if not self._is_sent and self._event.query():
             self._send()
 
-    def read(self) -> tuple[list[int], int]:
-        """Return the sum over all ranks and how many of them still train; waits for what is not there yet."""
+    def flush(self) -> None:
+        """Send the counts now: on every rank they must come before any other message of the same group."""
         if not self._is_sent:
             self._event.synchronize()
             self._send()
+
+    def read(self) -> tuple[list[int], int]:
+        """Return the sum over all ranks and how many of them still train; waits for what is not there yet."""
+        self.flush()
         if self._work is not None:
             self._work.wait()
         *total, n_training = self._total.tolist()

@@ -21,7 +21,7 @@ def sampling(model: nn.Module, *, seed: int) -> Iterator[None]:
     modes = {module: module.training for module in model.modules()}
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global state is what is kept
     try:
-        with torch.random.fork_rng(devices=_cuda_devices(model)), torch.no_grad():
+        with torch.random.fork_rng(devices=_cuda_devices()), torch.no_grad():
             torch.manual_seed(seed)
             np.random.seed(seed)  # noqa: NPY002 - a user's sampler may draw from it
             random.seed(seed)
@@ -34,7 +34,6 @@ def sampling(model: nn.Module, *, seed: int) -> Iterator[None]:
             module.training = training
 
 
-def _cuda_devices(model: nn.Module) -> list[torch.device]:
-    """Return the CUDA devices that hold the model."""
-    held = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
-    return sorted((device for device in held if device.type == "cuda"), key=str)
+def _cuda_devices() -> list[int]:
+    """Return all CUDA devices that are in use: seeding reaches every one of them."""
+    return list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]

@@ -14,6 +14,7 @@ from collapse_guard.integrations.predictions import ValidationTally
 from collapse_guard.integrations.reduction import Ranks, Window
 from collapse_guard.integrations.sampling import sampling
 from collapse_guard.monitor import (
+    REMEDIES,
     PredictionCounts,
     Run,
     Watched,
@@ -21,7 +22,6 @@ from collapse_guard.monitor import (
     read_sample,
     sampled_rows,
     summed_sample,
-    untagged_text,
 )
 from collapse_guard.plugins import load_code
 
@@ -126,9 +126,9 @@ class GuardSession:
         self._ranks: Ranks | None = None
         self._window: Window | None = None
         self._loaders: list[HostTally] = []
-        self._n_batches = self._epoch = self._step = 0
+        self._n_batches = self._epoch = self._step = self._n_at_begin = 0
         self._counts_steps = False
-        self._is_closed = True
+        self._is_closed, self._is_begun = True, False
         coverage = self.policy.coverage
         self.looks_by_steps = sampler is not None and coverage is not None and coverage.every.steps is not None
         self.has_news = False
@@ -208,7 +208,9 @@ class GuardSession:
 
         Raises ContractError, AccumulationError or InputError, before anything is trained.
         """
-        self._ranks = Ranks(timeout)
+        for tally in self._loaders:  # of a run before; those of this one may be ahead already when it begins
+            tally.taken()
+        self._ranks, self._is_begun = Ranks(timeout), False
         lines = self.run.open(Path(folder), n_epochs=n_epochs, n_steps=n_steps)
         self._is_closed = False
         return lines if self._ranks.rank == 0 else []
@@ -219,13 +221,23 @@ class GuardSession:
         Args:
             loaders: the loaders that are really iterated; those that count on the host (``tally``) are read.
         """
+        self._tally.clear()
+        if self._validation is not None:
+            self._validation.taken()
         self.read_loaders(loaders)
         self._window, self._n_batches = None, 0
         self.run.begin()
+        self._n_at_begin, self._is_begun = self.run.batches.counts.n_batches, True
+        if self.ranks.rank == 0:
+            self.run.write(n_ranks=self.ranks.size, evidence=False)  # says at once whether it can be written
 
     def read_loaders(self, loaders: Iterable[Any]) -> None:
         """Read the counts of these loaders from now on: a trainer may build them anew between epochs."""
-        self._loaders = [loader.tally for loader in loaders if isinstance(getattr(loader, "tally", None), HostTally)]
+        given = list(loaders)
+        self._loaders = [loader.tally for loader in given if isinstance(getattr(loader, "tally", None), HostTally)]
+        if 0 < len(self._loaders) < len(given) and self.policy.batches.missing == "error":
+            text = f"{len(given) - len(self._loaders)} of {len(given)} training loaders do not count their rows"
+            raise ContractError(f"{text}; make all of them GuardedDataLoader, or say batches.missing: warn")
 
     # ------------------------------------------------------------------ batches
 
@@ -236,7 +248,7 @@ class GuardSession:
         """
         is_tagged = self._tally.add(batch)
         if self._n_batches == 0 and not is_tagged and not self._loaders and self.policy.batches.missing == "error":
-            raise ContractError(untagged_text(self.manifest))
+            raise ContractError(f"batches do not say where their rows come from (batches.missing: error); {REMEDIES}")
         self._n_batches += 1
         if self._window is not None:
             self._window.poll()
@@ -248,7 +260,7 @@ class GuardSession:
         host, device = self._tally.taken(self._loaders)
         self._window = Window(self.ranks, host, device, is_training=is_training)
 
-    def _read(self) -> int:
+    def _read(self, *, whole: bool = False) -> int:
         """Take the window that is under way, and return how many ranks still train."""
         if self._window is None:
             return self.ranks.size
@@ -256,17 +268,22 @@ class GuardSession:
         self._window = None
         counts, cells = self._tally.split(total)
         if counts.n_batches or n_training == 0:
-            self.run.checked(counts, tuple(cells), whole=n_training == 0)
+            self.run.checked(counts, tuple(cells), whole=whole and n_training == 0)
             self.has_news = self.has_news or self.run.batches.n_checks > 0
         return n_training
 
-    def _drain(self) -> None:
+    def _drain(self, *, whole: bool = False) -> None:
         """Take what is left of the batches of all ranks; a rank that is done adds nothing until the others are too."""
         self._read()
         n_training = self.ranks.size
         while n_training:
             self._send(is_training=False)
-            n_training = self._read()
+            n_training = self._read(whole=whole)
+
+    def _settle(self) -> None:
+        """Send what is under way before any other message: its moment depends on the device of each rank."""
+        if self._window is not None:
+            self._window.flush()
 
     # ------------------------------------------------------------------ looks
 
@@ -284,7 +301,13 @@ class GuardSession:
         return self.should_stop
 
     def end_epoch(
-        self, model: nn.Module, *, epoch: int | None = None, step: int | None = None, last: bool = False
+        self,
+        model: nn.Module,
+        *,
+        epoch: int | None = None,
+        step: int | None = None,
+        last: bool = False,
+        whole: bool = True,
     ) -> bool:
         """Take the rest of the batches, look at samples if that is due, and return ``should_stop``.
 
@@ -292,11 +315,10 @@ class GuardSession:
             epoch: whole epochs so far, with this one; counted from the calls if left out.
             step: optimizer steps so far; batches if left out.
             last: whether no further epoch will come, which calls for a look.
+            whole: whether all batches of the epoch were trained on.
         """
-        self._drain()
-        if (
-            step is None and not self._counts_steps
-        ):  # a loop that only says its batches: those of a rank stand for steps
+        self._drain(whole=whole)
+        if step is None and not self._counts_steps:  # the loop only shows its batches: they stand for steps
             step = -(-self.run.batches.counts.n_batches // self.ranks.size)
         self._count(step, self._epoch + 1 if epoch is None else epoch)
         coverage = self.policy.coverage
@@ -319,7 +341,8 @@ class GuardSession:
         """Do as :meth:`finish` does, and raise nothing."""
         self._drain()
         self._count(step, epoch)
-        if self._n_batches and not self.halted and not self.run.is_looked_at(self._step):
+        n_trained = self.run.batches.counts.n_batches - self._n_at_begin  # of all ranks
+        if n_trained and not self.halted and not self.run.is_looked_at(self._step):
             self._look(model)
         self.close()
         self.ranks.barrier()  # no rank raises before the report is written
@@ -331,6 +354,7 @@ class GuardSession:
     def _look(self, model: nn.Module) -> None:
         assert self.sampler is not None
         assert self.watch is not None
+        self._settle()
         coverage, ranks = coverage_of(self.policy), self.ranks
         n_rows = -(-coverage.samples_per_look // ranks.size)
         with sampling(model, seed=self._seed()):
@@ -363,6 +387,7 @@ class GuardSession:
         """
         if self._validation is None:
             return self.should_stop
+        self._settle()
         counts = PredictionCounts()
         for part in self.ranks.gathered(self._validation.taken()):
             counts = counts.merge(part)
@@ -410,15 +435,33 @@ class GuardSession:
         return self.run.metrics()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return plain values only, so that a checkpoint loads with ``weights_only=True``."""
-        return self.run.state()
+        """Return plain values only, so that a checkpoint loads with ``weights_only=True``.
+
+        Batches that are not summed over ranks yet are left out, at most two windows of them; alone, none are.
+        """
+        self._settle_alone()
+        return self.run.state() | {"epoch": self._epoch, "step": self._step}
+
+    def _settle_alone(self) -> None:
+        """Count all batches so far, where no other rank has to be waited for."""
+        if not self._is_closed and self.ranks.size == 1 and self._n_batches:
+            self._read()
+            self._send(is_training=True)
+            self._read()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint; whether its data is this run's is asked in :meth:`begin`."""
+        """Go on from a checkpoint; whether its data is this run's is asked in :meth:`begin`, so load before it.
+
+        Raises InputError once training has begun, and for the state of a newer version.
+        """
+        if self._is_begun:
+            raise InputError("the guard's state is loaded between open() and begin(), not after start()")
         self.run.restore(state)
+        self._epoch, self._step = int(state.get("epoch", 0)), int(state.get("step", 0))
 
     def note(self) -> dict[str, Any]:
         """Return what a checkpoint says to tools that do not build the guard."""
+        self._settle_alone()
         return self.run.note()
 
 

@@ -7,11 +7,12 @@ from collapse_guard.monitor.contract import check_contract
 from collapse_guard.monitor.look import Look
 from collapse_guard.monitor.predictions import PredictionCounts
 from collapse_guard.monitor.record import evidence_path, halt_in, read_state, run_view, write_state
-from collapse_guard.monitor.run import Run, Watched, untagged_text
+from collapse_guard.monitor.run import REMEDIES, Run, Watched, untagged_text
 from collapse_guard.monitor.sample import Sample, read_sample, sampled_rows, summed_sample
 from collapse_guard.monitor.watch import Watch, coverage_of
 
 __all__ = [
+    "REMEDIES",
     "Anchor",
     "BatchWatch",
     "Look",

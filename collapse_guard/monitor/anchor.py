@@ -42,12 +42,14 @@ class Reference:
         false_shares: share of all rows that a classifier puts into each cell by mistake
             (:class:`~collapse_guard.stats.Dilution`); empty where it makes none.
         name: name of the cell map in reports.
+        tail: cells of the tail, where they are not the rarest of these rows, as in a balanced validation set.
     """
 
     cells: CellMap
     counts: CellCounts
     false_shares: tuple[float, ...] = ()
     name: str = "cells"
+    tail: tuple[int, ...] = ()
 
     @classmethod
     def labelled(cls, cells: CellMap, *, true: ArrayLike, found: ArrayLike, name: str = "cells") -> Self:
@@ -72,9 +74,8 @@ class Reference:
     def digest(self) -> str:
         """Digest over cell map and counts."""
         record = {"cells": self.cells.digest, "rows": self.counts.rows, "unclaimed": self.counts.n_unclaimed_rows}
-        return sha256_hex(
-            [canonical_bytes(record | ({"false_shares": self.false_shares} if self.false_shares else {}))]
-        )
+        more = {"false_shares": self.false_shares, "tail": self.tail}
+        return sha256_hex([canonical_bytes(record | {name: value for name, value in more.items() if value})])
 
 
 @dataclass(frozen=True)

@@ -76,11 +76,10 @@ def is_due(policy: Policy, *, n_epochs: int, n_steps: int, last: tuple[int, int]
         return False
     if every.steps is not None:
         return n_steps - (0 if last is None else last[1]) >= every.steps
-    if last is not None and last[0] == n_epochs:  # several validations of one epoch are one look
-        return False
     assert every.epochs is not None
-    since = n_epochs - max(warmup.epochs, 1)
-    return since >= 0 and since % every.epochs == 0
+    if last is None or last[0] > n_epochs:  # training began anew
+        return n_epochs >= max(warmup.epochs, 1)
+    return n_epochs - last[0] >= every.epochs
 
 
 def too_many_looks(watch: Watch, *, n_epochs: int | None, n_steps: int | None) -> str | None:

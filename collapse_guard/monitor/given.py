@@ -53,7 +53,8 @@ def declared_anchor(policy: Policy, manifest: Manifest | None, *, optional: bool
     if manifest is None:
         if optional:
             return None
-        raise InputError("a sampler needs a reference; pass manifest= or reference=, or set coverage.reference")
+        text = "a sampler, and predictions without labels_from=, need a reference"
+        raise InputError(f"{text}; pass manifest= or reference=, or set coverage.reference")
     try:
         return Anchor.of_manifest(manifest, coverage)
     except CellError:

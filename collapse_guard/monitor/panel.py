@@ -131,7 +131,7 @@ def healthy_rows(
         enough=enough,
         guarded=guarded,
     )
-    return rows, tuple(rarest_cells(chosen.compute(), coverage.tail_mass).tolist())
+    return rows, real.tail or tuple(rarest_cells(chosen.compute(), coverage.tail_mass).tolist())
 
 
 def halves(counts: CellCounts) -> tuple[CellCounts, CellCounts]:

@@ -15,6 +15,7 @@ from collapse_guard.kernels import class_names
 from collapse_guard.monitor.anchor import Anchor, Reference
 from collapse_guard.monitor.watch import coverage_of
 from collapse_guard.policy.cells import Labels
+from collapse_guard.records import Action
 from collapse_guard.stats import CellCounts
 from collapse_guard.stats.tail import rarest_cells
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from collapse_guard.monitor.watch import Watch
     from collapse_guard.policy import Policy
 
 
@@ -72,6 +74,9 @@ class PredictionCounts:
 def prediction_policy(policy: Policy, *, share: float) -> Policy:
     """Return the policy of looks at predictions: exact tests on a fixed set, over the first cells that are labels.
 
+    The baseline is the run's own peak unless the policy names one: an honest classifier that is unsure about rare rows
+    says them less often than they are there, so against ``real`` even the best one may be halted.
+
     Args:
         share: part of the false-halt rate that is theirs.
 
@@ -83,6 +88,8 @@ def prediction_policy(policy: Policy, *, share: float) -> Policy:
         text = "predictions are classes, and coverage.cells declares none of kind labels"
         raise InputError(f"{text}; add {{kind: labels, column: ...}}")
     changed = {"cells": (labels[0],), "scores": (), "looks": "fixed_set"}
+    if "baseline" not in coverage.model_fields_set:
+        changed["baseline"] = "peak"
     rate = {"false_halt_rate": coverage.false_halt_rate * share}
     return policy.model_copy(update={"coverage": coverage.model_copy(update=changed | rate)})
 
@@ -106,9 +113,32 @@ def prediction_anchor(policy: Policy, counts: PredictionCounts, real: Anchor | N
         strange = sorted(str(name) for name in counts.true if name not in set(cells.names))
         text = f"the validation set holds {rows.n_unclaimed_rows} rows with labels that no real row has"
         raise ContractError(f"{text} ({', '.join(strange[:5])}); look at labels_from=, or use the real rows' names")
-    anchor = Anchor((Reference(cells, rows, name=coverage_of(policy).cells[0].title),))
-    _check_tail(policy, anchor, real)
-    return anchor
+    tail = () if real is None else _tail_of(policy, rows, real)
+    return Anchor((Reference(cells, rows, name=coverage_of(policy).cells[0].title, tail=tail),))
+
+
+def label_anchor(policy: Policy, real: Anchor | None) -> Anchor | None:
+    """Return the part of an anchor that its first cells of labels make; None without one."""
+    if real is None:
+        return None
+    cells = coverage_of(policy).cells
+    return Anchor((real.maps[next(number for number, each in enumerate(cells) if isinstance(each, Labels))],))
+
+
+def blind_text(watch: Watch) -> str:
+    """Return what is to be said if not even the loss of the whole tail could be shown; empty if it could be."""
+    counts = watch.reference.counts.compute()
+    dead = counts.copy()
+    dead[list(watch.tail)] = 0
+    dead[int(counts.argmax())] += counts.sum() - dead.sum()
+    probe = watch.look(CellCounts.of(counts), epoch=0).look(CellCounts.of(dead), epoch=0)
+    if probe.halted or (probe.decision is not None and probe.decision.action is Action.WARN):
+        return ""
+    n_tail = int(counts[list(watch.tail)].sum())
+    return (
+        f"{n_tail} of {counts.sum()} validation rows are of the tail: too few to show even that all of it is lost;"
+        " use a larger validation set"
+    )
 
 
 def as_cell_counts(found: Mapping[str | None, int], names: tuple[str, ...]) -> CellCounts:
@@ -117,15 +147,15 @@ def as_cell_counts(found: Mapping[str | None, int], names: tuple[str, ...]) -> C
     return CellCounts.of(rows, n_unclaimed_rows=sum(found.values()) - sum(rows))
 
 
-def _check_tail(policy: Policy, anchor: Anchor, real: Anchor | None) -> None:
-    """Raise ContractError if the rarest real classes have no row here: such predictions cannot show them."""
-    if real is None:
-        return
+def _tail_of(policy: Policy, rows: CellCounts, real: Anchor) -> tuple[int, ...]:
+    """Return the cells of the real tail that the validation set holds; raises ContractError if it holds none."""
     tail = rarest_cells(real.maps[0].counts.compute(), coverage_of(policy).tail_mass)
-    if int(anchor.maps[0].counts.compute()[tail].sum()) == 0:
-        names = ", ".join(anchor.maps[0].cells.names[cell] for cell in np.asarray(tail)[:5])
+    held = tuple(int(cell) for cell in tail if rows.rows[cell])
+    if not held:
+        names = ", ".join(real.maps[0].cells.names[cell] for cell in np.asarray(tail)[:5])
         text = f"the validation set has no row of the tail ({names})"
         raise ContractError(f"{text}, so predictions on it cannot show the tail; split it by class, or watch samples")
+    return held
 
 
 def _cells_of(policy: Policy, counts: PredictionCounts) -> LabelCells:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from collapse_guard.errors import CollapseHalt, ContractError, InputError
+from collapse_guard.errors import CollapseHalt, ContractError, InputError, StatisticError
 from collapse_guard.monitor.batches import BatchWatch
 from collapse_guard.monitor.chain import begin_watch, halt_on, is_due, renewed, too_many_looks
 from collapse_guard.monitor.contract import check_contract
@@ -17,6 +17,8 @@ from collapse_guard.monitor.given import declared_anchor, given_anchor, given_ma
 from collapse_guard.monitor.predictions import (
     PredictionCounts,
     as_cell_counts,
+    blind_text,
+    label_anchor,
     prediction_anchor,
     prediction_policy,
 )
@@ -24,7 +26,7 @@ from collapse_guard.monitor.record import evidence_path, halt_in, metrics_of, ru
 from collapse_guard.monitor.traces import Traces, manifest_changed
 from collapse_guard.monitor.watch import Watch, coverage_of
 from collapse_guard.policy import Policy
-from collapse_guard.records import Action, Decision
+from collapse_guard.records import Action, Decision, RunReason
 from collapse_guard.report import as_json
 
 if TYPE_CHECKING:
@@ -111,6 +113,7 @@ class Run:
         self._recorded: dict[str, Any] | None = None
         self._halted_before: Decision | None = None
         self._left_predictions: Mapping[str, Any] | None = None
+        self._is_resumed = False
         self._looked: Where | None = None
         self._validated: Where | None = None
         self._sight: list[str] = []
@@ -130,11 +133,13 @@ class Run:
 
         Raises ContractError if the data breaks the policy or nothing is guarded.
         """
-        self.folder, self._looked, self._validated = folder, None, None
+        self.folder, self._looked, self._validated, self._is_resumed = folder, None, None, False
         self._check_guarded()
         if self.contract and self.manifest is not None:
             check_contract(self.policy, self.manifest, self.parent, self.real)
         self.batches = replace(self.batches, held=BatchWatch.start(self.policy, self.manifest).held)
+        if self.watched.predictions:
+            prediction_policy(self.policy, share=1.0)  # raises before anything is trained
         for is_watched, of in ((self.watched.samples, "samples"), (self.watched.predictions, "predictions")):
             if is_watched:
                 coverage_of(self.policy)
@@ -197,7 +202,7 @@ class Run:
 
     def checked(self, latest: BatchCounts, cell_rows: tuple[int, ...], *, whole: bool = False) -> None:
         """Take the batches since the check before, summed over ranks; ``whole`` if they end an epoch."""
-        n_before = self.batches.counts.n_rows
+        n_before, decided = self.batches.counts.n_rows, self.batches.decision
         self.batches = self.batches.check(latest, cell_rows, whole=whole)
         if n_before == 0 and self.batches.counts.n_rows == 0 and latest.n_untagged_batches:
             self._traces.warn_once("untagged", untagged_text(self.manifest))
@@ -206,13 +211,21 @@ class Run:
             if action is Action.WARN:
                 self._traces.warn_once("batches", self.batches.decision.message)
             return
-        self._say(self.batches.decision)
+        if self.batches.decision is not decided:
+            self._say(self.batches.decision)
 
     def is_due(self, *, epoch: int, step: int) -> bool:
         """Return whether a look at samples is due; never twice at the same step."""
         if not self.watched.samples or (self._looked is not None and self._looked[1] == step):
             return False
-        return is_due(self.policy, n_epochs=epoch, n_steps=step, last=self._looked)
+        return is_due(self.policy, n_epochs=epoch, n_steps=step, last=self._looked or self._before(self.watch))
+
+    def _before(self, watch: Watch | None) -> Where | None:
+        """Return epoch and step of the last look before the checkpoint that this run goes on from; None if none."""
+        if watch is None or not self._is_resumed:
+            return None
+        own = [look for look in watch.looks if look.generation == watch.generation]
+        return (own[-1].epoch, own[-1].step or 0) if own else None
 
     def looked(self, sample: Sample, *, epoch: int, step: int) -> None:
         """Take one look at samples, of all ranks."""
@@ -234,21 +247,35 @@ class Run:
         self._check_same_set(counts)
         if self._validated is not None and self._validated[1] == step:
             return False
-        if not is_due(self.policy, n_epochs=epoch, n_steps=step, last=self._validated):
+        last = self._validated or self._before(self.predictions)
+        if not is_due(self.policy, n_epochs=epoch, n_steps=step, last=last):
             return False
         self._validated = (epoch, step)
         rows = as_cell_counts(counts.predicted, self.predictions.reference.cells.names)
+        if rows.n_unclaimed_rows == rows.n_rows and set(counts.predicted) - {"-1", None}:
+            shown = ", ".join(sorted(map(str, counts.predicted))[:5])
+            text = f"predictions carry names that no label has ({shown})"
+            raise ContractError(f"{text}; let outputs_from= give the labels' own names")
         self.predictions = self.predictions.look(rows, epoch=epoch, step=step, advisory=self._recall(counts))
         self._after_look(self.predictions)
         return True
 
     def _begin_predictions(self, counts: PredictionCounts) -> None:
         policy = prediction_policy(self.policy, share=0.5 if self.watched.samples else 1.0)
-        anchor = prediction_anchor(policy, counts, self.anchor)
+        anchor = prediction_anchor(policy, counts, label_anchor(self.policy, self.anchor))
         adopt = self._adopts_reference and not self.watched.labels
-        begun = begin_watch(policy, anchor, self.manifest, self.parent, adopt=adopt, name=self.name, of="predictions")
+        try:
+            begun = begin_watch(
+                policy, anchor, self.manifest, self.parent, adopt=adopt, name=self.name, of="predictions"
+            )
+        except StatisticError as error:
+            remedy = "pass reference= real rows, whose tail is then meant, or raise coverage.tail_mass"
+            raise ContractError(f"the validation set cannot show a tail: {error}; {remedy}") from None
         self.predictions = begun if self._left_predictions is None else begun.resumed(self._left_predictions)
         self._left_predictions = None
+        blind = blind_text(self.predictions)
+        if blind:
+            log.warning("collapse_guard: %s", blind)
         if self.predictions.note:
             log.warning("collapse_guard: predictions: %s", self.predictions.note)
 
@@ -324,9 +351,11 @@ class Run:
             text = f"the checkpoint holds a guard of schema {schema!r}, this version reads 1 to {STATE_SCHEMA}"
             raise InputError(f"{text}; resume with the version that wrote it, or start a new generation")
         self._recorded = {"manifest_digest": state.get("manifest_digest")}
+        self._is_resumed = True
         if self.watch is not None and state.get("watch") is not None:
             self.watch = self.watch.resumed(state["watch"])
         self._left_predictions = state.get("predictions") if self.watched.predictions else None
+        self.predictions = None
         self.batches = self.batches.resumed(state.get("batches"))
         for part in (state.get("watch"), state.get("predictions"), state.get("batches")):
             self._halted_before = (None if part is None else halt_in(part)) or self._halted_before
@@ -335,6 +364,14 @@ class Run:
         """Return the figures of the latest looks and checks, for a logger; empty before any."""
         prefix = "collapse_guard/" if self.name == "default" else f"collapse_guard/{self.name}/"
         return metrics_of(self.watch, self.predictions, self.batches, halted=self.halted, prefix=prefix)
+
+    def read_note(self, note: Mapping[str, Any]) -> None:
+        """Take the note of a checkpoint, which a guard of any name may have written."""
+        if note.get("halted") and self._halted_before is None:
+            said = str(note.get("reason"))
+            reason = RunReason(said) if said in {each.value for each in RunReason} else RunReason.CLASS_LOSS
+            text = f"a guard that had halted it wrote this checkpoint: {said}"
+            self._halted_before = Decision(Action.HALT, reason, text)
 
     def note(self) -> dict[str, Any]:
         """Return what a checkpoint says to tools that do not build the guard."""

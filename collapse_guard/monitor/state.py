@@ -31,7 +31,7 @@ def watch_state(watch: Watch) -> dict[str, Any]:
     first = watch.first_model
     return {
         "schema": SCHEMA,
-        "policy_digest": watch.policy.digest,
+        "policy_digest": watch.policy.coverage_digest,
         "reference_digest": watch.anchor.digest,
         "anchor": watch.anchor.state(),
         "generation": watch.generation,
@@ -62,7 +62,7 @@ def resumed_watch(watch: W, state: Mapping[str, Any]) -> W:
     try:
         _check_head(state)
         for what, recorded, own in (
-            ("policy", state["policy_digest"], watch.policy.digest),
+            ("policy", state["policy_digest"], watch.policy.coverage_digest),
             ("reference", state["reference_digest"], watch.anchor.digest),
         ):
             if recorded != own:

@@ -25,10 +25,10 @@ class Traces:
         self._said: set[str] = set()
 
     def tried(self, what: str, path: Path, write: Callable[[], object]) -> None:
-        """Write a file; warn once if that cannot be, and never raise OSError."""
+        """Write a file; warn once if that cannot be, and never raise."""
         try:
             write()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a path may hold what no path can
             text = f"the {what} of collapse_guard could not be written to {path}: {error}"
             if text not in self._said:
                 self._said.add(text)

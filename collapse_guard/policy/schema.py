@@ -122,7 +122,13 @@ class Interval(Section):
     """A stretch of training."""
 
     epochs: int = Field(1, ge=0)
-    steps: int = Field(0, ge=0, description="optimizer steps; both must have passed")
+    steps: int = Field(0, ge=0, description="optimizer steps; alone, no epochs need to have passed")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _steps_alone(cls, given: Any) -> Any:
+        is_alone = isinstance(given, Mapping) and "steps" in given and "epochs" not in given
+        return {**given, "epochs": 0} if is_alone else given
 
 
 class Every(Section):
@@ -196,7 +202,9 @@ class Coverage(Section):
         "fresh", description="fresh: new rows at every look; fixed_set: predictions on one validation set"
     )
     baseline: Literal["real", "parent", "peak"] = Field(
-        "real", description="of looks at a fixed set: the real rows, the parent's last look, or the run's own peak"
+        "real",
+        description="of looks at a fixed set: the real rows, the parent's last look, or the run's own peak; predictions"
+        " on validation are measured against the peak unless this is said",
     )
     false_halt_rate: OpenShare = Field(0.01, description="P(ever halting a healthy run)")
     planned_looks: int = Field(50, ge=1, description="looks over the whole chain of generations")
@@ -294,6 +302,12 @@ class Policy(Section):
         """SHA-256 over what the policy demands: not its name, file locations, key order or comments."""
         demands = self.model_dump(mode="json", exclude={"name", "manifests", "extends"})
         return sha256_hex([canonical_bytes(demands)])
+
+    @property
+    def coverage_digest(self) -> str:
+        """SHA-256 over what looks depend on: evidence goes on as long as it stays the same."""
+        coverage = None if self.coverage is None else self.coverage.model_dump(mode="json")
+        return sha256_hex([canonical_bytes({"coverage": coverage})])
 
     def unenforced(self) -> tuple[str, ...]:
         """Return the keys that this policy sets and that no check reads yet, as dotted paths."""

@@ -64,7 +64,7 @@ if __name__ == "__main__":
     policy = {{
         "version": 1,
         "batches": {{"every_batches": 10, "missing": "error"}},
-        "coverage": {{"warmup": {{"epochs": 0}}, "every": {{"steps": 20}}}},
+        "coverage": {{"warmup": {{"epochs": 0}}, "every": {{"steps": 20}}, "baseline": "real"}},
     }}
     guard = CollapseGuard(policy, outputs_from="classes", labels_from="label", mode=mode, report=folder / "run.json")
     saver = L.callbacks.ModelCheckpoint(dirpath=folder / "saved", save_last=True, every_n_train_steps=10)

@@ -24,7 +24,6 @@ N_ROWS = 800
 #: Real rows: 720 of the common class, 80 that are rare.
 LABELS = torch.tensor(([0] * 9 + [1]) * (N_ROWS // 10))
 REAL = {"label": LABELS.tolist()}
-PREDICTIONS = {"looks": "fixed_set", "baseline": "real"}
 
 
 @pytest.fixture
@@ -122,7 +121,7 @@ def report_in(tmp_path: Path) -> dict[str, Any]:
 
 def predicting(tmp_path: Path, coverage: dict[str, Any] | None = None, **options: Any) -> CollapseGuard:
     defaults: dict[str, Any] = {"outputs_from": "classes", "labels_from": 1}
-    return watching(tmp_path, policy(coverage=coverage or {}), **(defaults | options))
+    return watching(tmp_path, policy(coverage={"baseline": "real"} | (coverage or {})), **(defaults | options))
 
 
 LONG: dict[str, Any] = {"limit_train_batches": None, "max_epochs": 3}
@@ -175,6 +174,7 @@ def test_a_floor_of_the_ratio_of_synthetic_to_real_rows_is_watched_too(
     fit: Fit, namespace: Any, tmp_path: Path
 ) -> None:
     asked = policy(mix={"real_min_share": 0, "synthetic_to_real_max": 0.1}, batches={"missing": "error"})
+    asked |= {"severity": {"CG103": "error"}}  # a warning about a manifest halts no run
     with pytest.raises(
         CollapseHalt, match=r"75.0% of .* real among real and synthetic ones, the policy asks for 90.9%"
     ):
@@ -292,6 +292,136 @@ def test_a_classifier_that_keeps_the_rare_class_runs_on(fit: Fit, namespace: Any
     assert trainer.callback_metrics["collapse_guard/tail_recall"] == 1.0
 
 
+class Forgetting:
+    """Predictions that are right at first and lose the rare class after so many passes."""
+
+    def __init__(self, n_passes: int) -> None:
+        self.n_left = 2 + 8 * n_passes  # batches: two of the sanity check, eight of each pass
+
+    def __call__(self, model: Any, batch: Any, outputs: Any) -> Any:
+        self.n_left -= 1
+        return batch[1] if self.n_left >= 0 else torch.zeros_like(batch[1])
+
+
+def test_by_default_predictions_are_measured_against_the_peak_of_the_run(
+    fit: Fit, namespace: Any, tmp_path: Path
+) -> None:
+    """A class that was never said is no drop; one that was said and is not any more is."""
+    asked = policy(coverage={})
+    never = watching(tmp_path, asked, labels_from=1, outputs_from="classes")
+    assert fit(never, model=classifier(namespace, dies=True), **VALIDATED).current_epoch == 3
+    forgets = watching(tmp_path, asked, labels_from=1, outputs_from=Forgetting(2))
+    with pytest.raises(CollapseHalt, match="of the run's own peak"):
+        fit(forgets, model=classifier(namespace), **VALIDATED | {"max_epochs": 6})
+    assert [look["epoch"] for look in report_in(tmp_path)["predictions"]["looks"]] == [1, 2, 3]
+
+
+def test_the_tail_of_a_balanced_validation_set_is_that_of_the_real_rows(
+    fit: Fit, namespace: Any, tmp_path: Path
+) -> None:
+    balanced = torch.tensor([0, 1] * (N_ROWS // 2))
+    with pytest.raises(CollapseHalt, match=r"the tail's mass fell to 0.00 of real"):
+        fit(
+            predicting(tmp_path, reference=REAL),
+            model=classifier(namespace, dies=True, labels=balanced),
+            **VALIDATED,
+        )
+    assert report_in(tmp_path)["predictions"]["reference"]["tail"] == ["1"]
+
+
+def test_a_validation_set_without_a_tail_is_refused_with_what_to_do(fit: Fit, namespace: Any, tmp_path: Path) -> None:
+    balanced = torch.tensor([0, 1] * (N_ROWS // 2))
+    with pytest.raises(ContractError, match=r"cannot show a tail: .* pass reference= real rows"):
+        fit(predicting(tmp_path), model=classifier(namespace, labels=balanced), **VALIDATED)
+
+
+def test_too_few_rows_of_the_tail_are_warned_of(
+    fit: Fit, namespace: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = torch.zeros(200, dtype=torch.int64)
+    few[:2] = 1
+    fit(predicting(tmp_path), model=classifier(namespace, labels=few), **VALIDATED)
+    assert "2 of 200 validation rows are of the tail: too few to show even that all of it is lost" in caplog.text
+
+
+def test_validation_out_of_phase_with_the_looks_is_looked_at_all_the_same(
+    fit: Fit, namespace: Any, tmp_path: Path
+) -> None:
+    options = VALIDATED | {"check_val_every_n_epoch": 2, "max_epochs": 6}
+    with pytest.raises(CollapseHalt):
+        fit(predicting(tmp_path, {"every": {"epochs": 2}}), model=classifier(namespace, dies=True), **options)
+    assert [look["epoch"] for look in report_in(tmp_path)["predictions"]["looks"]] == [2]
+
+
+def test_predictions_without_a_validation_are_refused_before_the_first_step(
+    fit: Fit, namespace: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(ContractError, match="outputs_from= watches predictions on validation, and this trainer has no"):
+        fit(predicting(tmp_path), model=classifier(namespace), **LONG)
+
+
+def test_predictions_of_other_names_are_refused(fit: Fit, namespace: Any, tmp_path: Path) -> None:
+    named = predicting(tmp_path, outputs_from=lambda model, batch, _: ["cat"] * len(batch[1]))
+    with pytest.raises(ContractError, match=r"predictions carry names that no label has \(cat\)"):
+        fit(named, model=classifier(namespace), **VALIDATED)
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_one_object_resumes_as_a_new_one_does(fit: Fit, namespace: Any, tmp_path: Path) -> None:
+    watched = predicting(tmp_path)
+    saver = namespace.lightning.callbacks.ModelCheckpoint(dirpath=tmp_path / "kept", save_top_k=-1, filename="{epoch}")
+    fit([watched, saver], model=classifier(namespace), enable_checkpointing=True, **VALIDATED)
+    fit(watched, model=classifier(namespace), ckpt_path=tmp_path / "kept" / "epoch=0.ckpt", **VALIDATED)
+    assert [look["epoch"] for look in report_in(tmp_path)["predictions"]["looks"]] == [1, 2, 3]
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_a_halted_checkpoint_is_not_resumed_by_a_guard_of_another_name(
+    fit: Fit, namespace: Any, tmp_path: Path
+) -> None:
+    asked = policy(coverage={"samples_per_look": 500})
+    trainer = fit(watching(tmp_path, asked, sampler=dead_cells, reference=REAL, mode="stop"))
+    trainer.save_checkpoint(tmp_path / "halted.ckpt")
+    other = watching(tmp_path, asked, sampler=healthy_cells, reference=REAL, name="other")
+    with pytest.raises(CollapseHalt, match="a guard that had halted it wrote this checkpoint: tail_mass"):
+        fit(other, ckpt_path=tmp_path / "halted.ckpt", max_epochs=9)
+
+
+def test_blocks_of_rows_are_judged_by_whole_epochs(fit: Fit, namespace: Any, tmp_path: Path) -> None:
+    def in_blocks(row: int) -> int:
+        return 2 if row < N_ROWS // 2 else 1
+
+    asked = policy(batches={"missing": "error", "order": "any", "every_batches": 10})
+    model = columns_model(namespace, in_blocks)
+    assert fit(watching(tmp_path, asked), model=model, **LONG | {"max_epochs": 2}).global_step == 200
+    assert fit(watching(tmp_path, asked), model=model, **LONG | {"max_steps": 130}).global_step == 130
+    with pytest.raises(CollapseHalt, match=r"batches.order: any"):
+        fit(watching(tmp_path, policy(batches={"missing": "error"})), model=model, **LONG)
+
+
+def test_one_guarded_loader_does_not_vouch_for_another(fit: Fit, namespace: Any, tmp_path: Path) -> None:
+    from collapse_guard.integrations.data_loader import GuardedDataLoader
+
+    rows: Any = [{"x": torch.zeros(32), "cg_origin": 1} for _ in range(80)]
+    model = columns_model(namespace, mostly_real)
+    model.train_dataloader = lambda: {"a": GuardedDataLoader(rows, batch_size=8), "b": DataLoader(rows, batch_size=8)}
+    with pytest.raises(ContractError, match="1 of 2 training loaders do not count their rows"):
+        fit(watching(tmp_path, policy(batches={"missing": "error"})), model=model)
+
+
+def test_a_stream_that_is_one_batch_ahead_is_no_missing_provenance(fit: Fit, namespace: Any, tmp_path: Path) -> None:
+    from collapse_guard.integrations.data_loader import GuardedDataLoader
+
+    class Stream(torch.utils.data.IterableDataset[Any]):
+        def __iter__(self) -> Any:
+            return iter([{"x": torch.zeros(32), "cg_origin": 1} for _ in range(N_ROWS)])
+
+    model = columns_model(namespace, mostly_real)
+    model.train_dataloader = lambda: GuardedDataLoader(Stream(), batch_size=8)
+    fit(watching(tmp_path, policy(batches={"missing": "error", "every_batches": 7})), model=model, **LONG)
+    assert report_in(tmp_path)["batches"]["origins"]["real"] == 3 * N_ROWS
+
+
 def test_predictions_may_come_from_a_function_of_an_unmodified_model(fit: Fit, namespace: Any, tmp_path: Path) -> None:
     seen: list[bool] = []
 
@@ -341,7 +471,12 @@ def test_the_evidence_of_predictions_goes_on_after_a_resume(fit: Fit, namespace:
 @pytest.mark.parametrize(
     ("model", "options", "error", "message"),
     [
-        ({"returns": "logits"}, {}, ContractError, r"float32 of shape \(100, 2\), which look like logits: pass"),
+        (
+            {"returns": "logits"},
+            {},
+            ContractError,
+            r"float32 of shape \(100, 2\), which look like logits; give one class per row",
+        ),
         ({"returns": "nothing"}, {}, ContractError, "the validation step returned nothing; return it from"),
         ({}, {"outputs_from": "class"}, ContractError, "returned a mapping of classes; name an entry that is there"),
         ({}, {"labels_from": 2}, ContractError, "the validation batch is list; name an entry"),
@@ -378,8 +513,10 @@ def test_labels_without_predictions_are_refused(tmp_path: Path) -> None:
 
 def test_predictions_need_cells_that_are_labels(fit: Fit, namespace: Any, tmp_path: Path) -> None:
     watched = predicting(tmp_path, {"cells": {"kind": "ngrams"}})
+    happened, told = events_of(namespace)
     with pytest.raises(InputError, match=r"coverage.cells declares none of kind labels"):
-        fit(watched, model=classifier(namespace), **VALIDATED)
+        fit([watched, told], model=classifier(namespace), **VALIDATED)
+    assert happened == []
 
 
 def test_a_validation_set_that_changes_is_warned_of_once(

@@ -84,7 +84,7 @@ ADDED = {
 POLICY = """\
 version: 1
 batches: {missing: ignore}
-coverage: {cells: {column: label}, warmup: {epochs: 5}}
+coverage: {cells: {column: label}, warmup: {epochs: 5}, baseline: real}
 """
 
 

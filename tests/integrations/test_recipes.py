@@ -319,7 +319,7 @@ ADDED = {
 WATCHED = """\
 version: 1
 batches: {missing: ignore}
-coverage: {cells: {column: label}, tail_mass: 0.1, warmup: {epochs: 2}}
+coverage: {cells: {column: label}, tail_mass: 0.1, warmup: {epochs: 2}, baseline: real}
 """
 
 

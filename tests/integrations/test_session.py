@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from collapse_guard.errors import CollapseHalt, ContractError, InputError
-from collapse_guard.integrations.batch_tally import BatchTally, HostTally, scatter_codes
+from collapse_guard.integrations.batch_tally import MAX_KEPT, BatchTally, HostTally, scatter_codes
 from collapse_guard.integrations.reduction import Ranks, Window
 from collapse_guard.integrations.session import GuardSession
 from collapse_guard.stats import BatchCounts
@@ -134,10 +134,55 @@ def test_a_state_goes_through_json_and_a_resumed_session_goes_on_from_it(tmp_pat
     assert again.watch.n_looks == 6
 
 
+def test_a_state_that_comes_too_late_is_refused(tmp_path: Path) -> None:
+    guard = session(tmp_path, **TAGGED)
+    with pytest.raises(InputError, match=r"loaded between open\(\) and begin\(\), not after start\(\)"):
+        guard.load_state_dict(guard.state_dict())
+
+
+def test_restarts_that_come_often_lose_no_batch_and_no_epoch(tmp_path: Path) -> None:
+    state: dict[str, Any] | None = None
+    for _ in range(10):
+        guard = session(tmp_path, start=False, batches={"missing": "error"})
+        guard.open(tmp_path)
+        if state is not None:
+            guard.load_state_dict(state)
+        guard.begin()
+        for _ in range(9):
+            guard.observe(batch_of(1, 1))
+        state = guard.state_dict()
+    assert guard.run.batches.counts.n_rows == 180
+
+
+def test_a_run_that_failed_leaves_nothing_to_the_next_one(tmp_path: Path) -> None:
+    guard = session(tmp_path, **TAGGED)
+    guard.observe(batch_of(2, 2, 2))
+    guard.close()
+    guard.start(tmp_path)
+    trained(guard)
+    assert guard.run.batches.counts.by_origin()["synthetic"] == 0
+
+
+def test_labels_of_pixels_are_not_counted_as_classes(tmp_path: Path) -> None:
+    guard = session(tmp_path, coverage={}, reference={"label": [0] * 90 + [1] * 10}, sampler=cells, **TAGGED)
+    guard.observe(batch_of(1) | {"label": torch.zeros((1, 8, 8), dtype=torch.int64)})
+    guard.end_epoch(MODEL)
+    assert sum(guard.run.batches.cell_rows) == 0
+
+
+def test_many_batches_are_folded_before_the_check(tmp_path: Path) -> None:
+    guard = session(tmp_path, batches={"missing": "error", "every_batches": 10_000})
+    for _ in range(3 * MAX_KEPT + 1):
+        guard.observe(batch_of(1))
+    assert guard._tally._n_kept == 1
+    guard.end_epoch(MODEL)
+    assert guard.run.batches.counts.n_rows == 3 * MAX_KEPT + 1
+
+
 @pytest.mark.parametrize("broken", [{"schema": 9}, {}, {"schema": "1"}, {"schema": 2, "batches": {"counts": [1]}}])
 def test_a_state_of_another_version_or_kind_is_refused(tmp_path: Path, broken: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"schema .* this version reads 1 to 2|not counts of batches"):
-        session(tmp_path, **TAGGED).load_state_dict(broken)
+        session(tmp_path, start=False, **TAGGED).load_state_dict(broken)
 
 
 def test_the_state_of_an_older_version_is_read(tmp_path: Path) -> None:
