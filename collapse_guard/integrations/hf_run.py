@@ -207,6 +207,7 @@ def callback_of(run: GuardRun) -> GuardCallback:
 
 
 def _layers(loader: Any) -> list[Any]:
-    """Return a loader and the one that `accelerate` may have wrapped."""
+    """Return the loader that counts its rows: this one, or the one that `accelerate` has wrapped."""
     inner = getattr(loader, "base_dataloader", None)
-    return [each for each in (loader, inner) if each is not None]
+    counting = [each for each in (loader, inner) if hasattr(each, "tally")]
+    return counting[-1:]

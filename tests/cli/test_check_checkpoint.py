@@ -552,3 +552,15 @@ def test_a_manifest_that_cannot_be_read_is_unusable_input(tmp_path: Path) -> Non
     done = invoke(path, "--manifest", str(tmp_path / "missing.cgm.json"))
     assert isinstance(done.exception, ManifestError)
     assert "missing.cgm.json" in str(done.exception)
+
+
+def test_a_guard_that_saw_nothing_since_an_earlier_step_does_not_vouch(tmp_path: Path) -> None:
+    """A trainer without the guard carries its entry on from the checkpoint that it resumed."""
+    state = {"schema": 2, "manifest_digest": None, "watch": None, "step": 76}
+    entry = {"attributes": {"name": "default", "guard_state": state}}
+    for step, verdict in ((76, "guarded"), (114, "not guarded")):
+        content = {"global_step": step, "stateful_callbacks": {"CollapseGuardCallback": entry}}
+        (tmp_path / "trainer_state.json").write_text(json.dumps(content))
+        record = read_checkpoint(tmp_path / "trainer_state.json")
+        assert record.verdict() == verdict
+    assert record.note == "guard 'default' last saw step 76 of 114"

@@ -575,7 +575,7 @@ def test_a_look_in_the_middle_of_an_epoch_leaves_the_losses_line_of_that_step(tr
 # ------------------------------------------------------------------ predictions
 
 #: Predictions are watched against the labels of 120 rows, 5% of which are of the rare class.
-PREDICTED = {"version": 1, "coverage": {"cells": {"column": "label"}, "tail_mass": 0.1}} | ANY_MIX
+PREDICTED = {"version": 1, "coverage": {"cells": {"column": "label"}, "tail_mass": 0.1, "baseline": "real"}} | ANY_MIX
 VALIDATION = (*(0,) * 60, *(1,) * 54, *(2,) * 6)
 
 
@@ -624,13 +624,21 @@ def test_several_evaluation_sets_are_one_pass(trainer: Any) -> None:
 
 def test_what_is_evaluated_or_predicted_outside_of_training_is_no_look(trainer: Any) -> None:
     rows = rows_of(120, classes=VALIDATION)
-    built = trainer(evaluation=rows, num_train_epochs=1)
+    built = trainer(evaluation=rows, num_train_epochs=1, eval_strategy="steps", eval_steps=1000)
     session = attach(built, PREDICTED, predictions=True)
     built.evaluate()
     built.train()
     built.evaluate()
     built.predict(rows)
     assert session.predictions is None
+
+
+def test_predictions_without_an_evaluation_are_refused_before_the_first_step(trainer: Any) -> None:
+    built = trainer()
+    attach(built, PREDICTED, predictions=True)
+    with pytest.raises(ContractError, match="eval_strategy is 'no'; set eval_strategy='epoch'"):
+        built.train()
+    assert built.state.global_step == 0
 
 
 def test_logits_of_a_language_model_are_refused() -> None:
@@ -739,7 +747,7 @@ policy = {
     "version": 1,
     "mix": {"real_min_share": 0.9 if options["mixed"] else 0.0},
     "batches": {"missing": "error", "every_batches": 3},
-    "coverage": {"cells": {"column": "label"}, "tail_mass": 0.1},
+    "coverage": {"cells": {"column": "label"}, "tail_mass": 0.1, "baseline": "real"},
 }
 args = TrainingArguments(
     "out", num_train_epochs=40, per_device_train_batch_size=4, per_device_eval_batch_size=8, use_cpu=True,
