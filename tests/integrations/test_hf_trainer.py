@@ -624,13 +624,15 @@ def test_several_evaluation_sets_are_one_pass(trainer: Any) -> None:
 
 def test_what_is_evaluated_or_predicted_outside_of_training_is_no_look(trainer: Any) -> None:
     rows = rows_of(120, classes=VALIDATION)
-    built = trainer(evaluation=rows, num_train_epochs=1, eval_strategy="steps", eval_steps=1000)
-    session = attach(built, PREDICTED, predictions=True)
+    built = trainer(evaluation=rows, num_train_epochs=1, eval_strategy="epoch")
+    session = attach(built, PREDICTED, predictions=True, mode="warn")
     built.evaluate()
+    assert session.predictions is None
     built.train()
     built.evaluate()
     built.predict(rows)
-    assert session.predictions is None
+    assert session.predictions is not None
+    assert session.predictions.n_looks == 1
 
 
 def test_predictions_without_an_evaluation_are_refused_before_the_first_step(trainer: Any) -> None:
