@@ -37,7 +37,7 @@ def test_the_blocks_run(tmp_path: Path) -> None:
     assert "5 real rows lost: web/2 4, web/1 1; ids " in done.stdout
     assert " cells (" in done.stdout
     for command, more in (("check", []), ("forecast", []), ("simulate", ["--generations", "2", "--runs", "2"])):
-        line = next(line for line in COMMANDS if line.startswith(f"collapse-guard {command}"))
+        line = next(line for line in COMMANDS if line.startswith(f"collapse-guard {command} "))
         ran = run([str(Path(sys.executable).with_name("collapse-guard")), *line.split()[1:], *more], tmp_path)
         assert ran.returncode == 0, ran.stdout + ran.stderr
     assert (tmp_path / "forecast.html").stat().st_size > 1_000

@@ -524,7 +524,7 @@ def test_a_guard_of_nothing_is_refused(fit: Fit) -> None:
 
 
 def test_a_sampler_without_a_reference_or_without_coverage_is_refused(fit: Fit, real_manifest: Made) -> None:
-    with pytest.raises(InputError, match="a sampler needs a reference"):
+    with pytest.raises(InputError, match="a sampler, and predictions without labels_from=, need a reference"):
         CollapseGuard({"version": 1, "coverage": {}}, sampler=healthy)
     with pytest.raises(PolicyError, match="add 'coverage:"):
         fit(CollapseGuard({"version": 1}, manifest=real_manifest("first"), sampler=healthy))
@@ -985,6 +985,7 @@ print(len(CollapseGuard.__mro__), *sorted(base.__module__.split(".")[0] for base
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pytorch_lightning", "lightning.pytorch"])
 def test_one_namespace_alone_is_enough(tmp_path: Path, name: str) -> None:
     other = "lightning" if name == "pytorch_lightning" else "pytorch_lightning"
@@ -1039,6 +1040,7 @@ Trainer(
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_is_told_to_end_leaves_its_report(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", KILLED],

@@ -115,6 +115,7 @@ def run(folder: Path, learning_rate: str) -> tuple[subprocess.CompletedProcess[s
     return done, json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_a_classifier_that_learns_all_digits_runs_to_its_end(folder: Path) -> None:
     done, report = run(folder, "3e-3")
     assert done.returncode == 0, done.stderr[-2000:]

@@ -69,7 +69,8 @@ for epoch in range(epochs):
         optimizer.zero_grad()
         fabric.backward(model(batch["label"]))
         optimizer.step()
-    if guard.end_epoch(model): break  # guard
+    if guard.end_epoch(model):  # guard
+        break
 guard.finish(model)  # guard
 """
 
@@ -88,7 +89,8 @@ for epoch in range(epochs):
         optimizer.zero_grad()
         accelerator.backward(model(batch["label"]))
         optimizer.step()
-    if guard.end_epoch(accelerator.unwrap_model(model)): break  # guard
+    if guard.end_epoch(accelerator.unwrap_model(model)):  # guard
+        break
 guard.finish(accelerator.unwrap_model(model))  # guard
 """
 

@@ -51,16 +51,16 @@ def test_the_tokens_of_a_packed_row_are_one_draw() -> None:
 
 
 def test_packed_rows_at_the_floor_hardly_ever_halt() -> None:
-    """800 runs of 60 checks of 8 packs each, of many lengths, half of all tokens real: none at a level of 5 %."""
+    """200 runs of 60 checks of 8 packs each, of many lengths, half of all tokens real, at a level of 5 %."""
     rng, n_halted = np.random.default_rng(0), 0
-    for _ in range(800):
+    for _ in range(200):
         followed = watch(batches={"false_halt_rate": 0.05})
         for _ in range(60):
             tokens = np.zeros((8, 6), dtype=np.int64)
             tokens[np.arange(8), rng.choice([1, 2], size=8)] = rng.choice([16, 100, 1000], size=8)
             followed = followed.check(BatchCounts(n_batches=1).update(tokens))
         n_halted += followed.halted
-    assert n_halted <= 40
+    assert n_halted <= 10
 
 
 def test_a_sudden_change_is_seen_in_the_latest_batches_before_it_shows_in_all() -> None:
