@@ -75,7 +75,7 @@ class CollapseGuard(_Callback):
             predictions the labels of the validation set.
         mode: ``raise`` stops cleanly, then raises CollapseHalt from ``on_fit_end``; ``stop`` only stops;
             ``warn`` goes on.
-        contract: False skips the data contract; the report says so.
+        contract: False skips the data contract, and batches that break it only warn; the report says so.
         report: where the JSON report goes; ``collapse_guard.<name>.json`` in the trainer's log folder if left out.
         name: tells several guards of one trainer apart.
         allow_resume_after_halt: go on after a halt, of a checkpoint or of the parent; evidence starts anew.

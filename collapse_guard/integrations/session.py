@@ -63,7 +63,7 @@ class GuardSession:
         reference: real rows, as an Anchor, a Reference, or a mapping of columns. If left out: those of
             ``coverage.reference``, of the manifest, or, for predictions, the validation labels themselves.
         mode: ``raise`` lets the run end cleanly, then raises CollapseHalt; ``stop`` only stops; ``warn`` goes on.
-        contract: False skips the data contract; the report says so.
+        contract: False skips the data contract, and batches that break it only warn; the report says so.
         report: where the JSON report goes; ``collapse_guard.<name>.json`` in the folder of the run if left out.
         name: tells several guards of one run apart.
         allow_resume_after_halt: go on after a halt, of a checkpoint or of the parent; evidence starts anew.

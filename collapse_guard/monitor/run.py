@@ -72,7 +72,7 @@ class Run:
         parent: manifest of the generation before; the policy's ``manifests.previous`` if left out.
         reference: an Anchor, a Reference, or real rows as a mapping of columns or an Arrow table.
         mode: ``raise``, ``stop`` or ``warn``.
-        contract: False skips the data contract; the report says so.
+        contract: False skips the data contract, and batches that break it only warn; the report says so.
         report: where the JSON report goes; ``collapse_guard.<name>.json`` in the folder of the run if left out.
         name: tells several guards of one run apart.
         allow_resume_after_halt: go on after a halt; evidence starts anew.
@@ -108,7 +108,8 @@ class Run:
         self.anchor = given_anchor(self.policy, reference) or self._declared_anchor()
         self.watch: Watch | None = None
         self.predictions: Watch | None = None
-        self.batches = BatchWatch.start(self.policy, None)
+        self._batch_policy = self.policy if contract else _warning_of_batches(self.policy)
+        self.batches = BatchWatch.start(self._batch_policy, None)
         self.folder: Path | None = None
         self._recorded: dict[str, Any] | None = None
         self._halted_before: Decision | None = None
@@ -137,7 +138,7 @@ class Run:
         self._check_guarded()
         if self.contract and self.manifest is not None:
             check_contract(self.policy, self.manifest, self.parent, self.real)
-        self.batches = replace(self.batches, held=BatchWatch.start(self.policy, self.manifest).held)
+        self.batches = replace(self.batches, held=BatchWatch.start(self._batch_policy, self.manifest).held)
         if self.watched.predictions:
             prediction_policy(self.policy, share=1.0)  # raises before anything is trained
         for is_watched, of in ((self.watched.samples, "samples"), (self.watched.predictions, "predictions")):
@@ -195,7 +196,7 @@ class Run:
         note = "evidence starts anew after a halt that was overridden"
         self.watch = None if self.watch is None else renewed(self.watch, note)
         self.predictions, self._left_predictions, self._halted_before = None, None, None
-        self.batches = BatchWatch.start(self.policy, self.manifest)
+        self.batches = BatchWatch.start(self._batch_policy, self.manifest)
         log.warning("collapse_guard: %s", note)
 
     # ------------------------------------------------------------------ while training
@@ -425,6 +426,10 @@ class Run:
     def _say(self, decision: Decision | None) -> None:
         if decision is not None and decision.action is not Action.CONTINUE:
             log.warning("collapse_guard: %s: %s", decision.action.value, decision.message)
+
+
+def _warning_of_batches(policy: Policy) -> Policy:
+    return policy.model_copy(update={"batches": policy.batches.model_copy(update={"on_violation": "warn"})})
 
 
 REMEDIES: Final = (

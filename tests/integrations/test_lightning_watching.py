@@ -251,6 +251,12 @@ def test_packed_rows_count_their_tokens(fit: Fit, namespace: Any, tmp_path: Path
     assert report_in(tmp_path)["batches"]["origins"]["real"] == 300 * 8 * 2 * 3
 
 
+def test_batches_only_warn_where_the_contract_is_off(fit: Fit, namespace: Any, tmp_path: Path) -> None:
+    watched = watching(tmp_path, policy(batches={"missing": "error"}), contract=False)
+    assert fit(watched, model=columns_model(namespace, mostly_synthetic), **LONG).global_step == 300
+    assert report_in(tmp_path)["batches"]["decision"]["action"] == "warn"
+
+
 @IN_BOTH
 def test_a_halt_by_batches_is_not_resumed(fit: Fit, namespace: Any, tmp_path: Path) -> None:
     asked = policy(batches={"missing": "error", "every_batches": 10})
