@@ -77,17 +77,16 @@ def decide_batches(policy: Policy, view: BatchView) -> Decision:
         return Decision(_action(policy), RunReason.UNEXPECTED_ROWS, wrong, evidence)
     floors = _floors(policy)
     level = log_level_of_check(policy.batches.false_halt_rate / max(2 * len(floors), 1), view.number)
-    worst, said, action = 0.0, "", _action(policy)
-    for floor in floors:
-        for where, part in _asked(policy, view):
-            log_p, share = floor.log_p(part)
-            if log_p < worst:
-                worst, shown = log_p, f"{share:.1%} of {floor.n_parts(part)} rows in {where} are {floor.what}"
-                said = f"{shown}, the policy asks for {floor.share:.1%}"
-                action = _action(policy) if floor.severity == "error" else Action.WARN
-    evidence |= {"log_p": worst, "log_level": level}
-    if worst > level:
+    found = [(*floor.log_p(part), floor, part, where) for floor in floors for where, part in _asked(policy, view)]
+    evidence |= {"log_p": min((each[0] for each in found), default=0.0), "log_level": level}
+    broken = [each for each in found if each[0] <= level]
+    if not broken:
         return Decision(Action.CONTINUE, RunReason.HEALTHY, "batches keep the mix of the policy", evidence)
+    # A floor that only warns must not hide one that halts, however far it is missed.
+    _, share, floor, part, where = min(broken, key=lambda each: (each[2].severity != "error", each[0]))
+    action = _action(policy) if floor.severity == "error" else Action.WARN
+    shown = f"{share:.1%} of {floor.n_parts(part)} rows in {where} are {floor.what}"
+    said = f"{shown}, the policy asks for {floor.share:.1%}"
     rate = f"at most {100 * policy.batches.false_halt_rate:g}% of runs with a sound mix ever get there"
     order = "; if rows are not shuffled, say batches.order: any" if policy.batches.order == "random" else ""
     return Decision(action, RunReason.BATCH_MIX, f"{said} ({rate}{order})", evidence)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from collapse_guard.integrations.data_loader import other_data
 from collapse_guard.manifest import Manifest, load_manifest
 from collapse_guard.monitor import check_contract
+from collapse_guard.monitor.given import given_manifest
 from collapse_guard.policy import Policy
-
-if TYPE_CHECKING:
-    from os import PathLike
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +42,9 @@ class DataContract:
         folder = Path() if isinstance(policy, (Policy, Mapping)) else Path(str(policy)).parent
         held = Policy.coerce(policy)
         reference = None if held.coverage is None else held.coverage.reference
-        previous = held.manifests.previous if parent is None else None
-        before = None if previous is None else load_manifest(folder / previous)
-        real = None if reference is None else load_manifest(folder / reference)
-        return cls(held, _read(manifest), before if parent is None else _read(parent), real)
+        before = given_manifest(parent, held.manifests.previous, folder)
+        own = manifest if isinstance(manifest, Manifest) else load_manifest(manifest)
+        return cls(held, own, before, given_manifest(None, reference, folder))
 
     def check(self) -> None:
         """Raise ContractError unless the data keeps the policy."""
@@ -63,7 +60,3 @@ class DataContract:
             log.warning("collapse_guard: the checkpoint does not say what data it was trained on")
         elif state[KEY]["manifest_digest"] != self.manifest.digest:
             raise other_data(state[KEY]["manifest_digest"], self.manifest.digest)
-
-
-def _read(given: Manifest | str | PathLike[str]) -> Manifest:
-    return given if isinstance(given, Manifest) else load_manifest(given)

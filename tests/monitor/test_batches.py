@@ -89,6 +89,16 @@ def test_rows_in_blocks_are_judged_at_the_ends_of_epochs_if_the_policy_says_so()
     assert watch().check(rows(synthetic=1000)).halted
 
 
+def test_a_floor_that_only_warns_does_not_hide_one_that_halts() -> None:
+    both = watch(mix={"real_min_share": 0.5, "synthetic_to_real_max": 0.01})
+    found = both.check(rows(real=300, synthetic=700)).decision
+    assert found is not None
+    assert (found.action, "are real, the policy asks for 50.0%" in found.message) == (Action.HALT, True)
+    warned = watch(mix={"real_min_share": 0.2, "synthetic_to_real_max": 0.01}).check(rows(real=300, synthetic=700))
+    assert warned.decision is not None
+    assert warned.decision.action is Action.WARN
+
+
 def test_unknown_rows_are_not_real_and_fail_closed() -> None:
     assert watch().check(rows(unknown=700, real=300)).halted
 
