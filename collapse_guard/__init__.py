@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collapse_guard.gate import check
     from collapse_guard.integrations.causal_lm import CausalLMSampler
     from collapse_guard.integrations.data_loader import GuardedDataLoader
-    from collapse_guard.integrations.hf_datasets import GuardedDataset
-    from collapse_guard.integrations.hf_tags import tag
     from collapse_guard.integrations.hf_trainer import CollapseGuardTrainerMixin, attach
+    from collapse_guard.integrations.hugging_face.holder import GuardedDataset
+    from collapse_guard.integrations.hugging_face.tags import tag
     from collapse_guard.integrations.lightning import CollapseGuard
     from collapse_guard.integrations.lightning_data import guard_datamodule, guarded_datamodule_class
     from collapse_guard.integrations.session import GuardSession
@@ -58,7 +58,7 @@ _HOMES: Final[dict[str, str]] = {
     "FixedSetEvidence": "stats",
     "GuardSession": "integrations.session",
     "GuardedDataLoader": "integrations.data_loader",
-    "GuardedDataset": "integrations.hf_datasets",
+    "GuardedDataset": "integrations.hugging_face.holder",
     "InputError": "errors",
     "Manifest": "manifest",
     "ManifestError": "errors",
@@ -78,7 +78,7 @@ _HOMES: Final[dict[str, str]] = {
     "load_manifest": "manifest",
     "load_policy": "policy",
     "minimum_detectable_drop": "stats",
-    "tag": "integrations.hf_tags",
+    "tag": "integrations.hugging_face.tags",
     "write_manifest": "manifest",
 }
 

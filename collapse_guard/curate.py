@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from collapse_guard.cells import CellMap, fit_cells
-from collapse_guard.errors import AccumulationError, FilterError, ProvenanceError
+from collapse_guard.errors import AccumulationError, ContractError, FilterError, ProvenanceError
 from collapse_guard.filters import KeepBestWithinCells, row_scores
-from collapse_guard.kernels import content_ids, id_hex, id_words
+from collapse_guard.identity import RECORD_IDS, content_ids
+from collapse_guard.kernels import id_hex, id_words
 from collapse_guard.manifest import FilterReceipt, Manifest, ParentLink, build_manifest, listed
 from collapse_guard.manifest.header import CellReceipt
 from collapse_guard.manifest.index import index_of
-from collapse_guard.mixing import MixPlan, SyntheticPool, plan_mix
+from collapse_guard.mixing import Breach, MixPlan, Pool, WindowShares, broken, measured_shares, plan_mix
 from collapse_guard.records import (
+    AMOUNT,
     DATE,
     EVIDENCE,
     GENERATION,
@@ -28,16 +29,18 @@ from collapse_guard.records import (
     PROVENANCE_COLUMNS,
     SCORE,
     SOURCE,
-    UNKNOWN_DATE,
-    UNKNOWN_GENERATION,
-    Evidence,
     Origin,
 )
 from collapse_guard.rules.loss import proven_loss, unknown_scope
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from collapse_guard.filters import Score
+    from collapse_guard.identity import IdRule
+    from collapse_guard.manifest import Takedowns
     from collapse_guard.policy import Policy
+    from collapse_guard.sources import Tag
 
 #: Column that holds the name of a row's cell while a manifest is made.
 CELL: Final = "cg_cell"
@@ -53,74 +56,7 @@ ARROW_TYPES: Final[dict[str, pa.DataType]] = {
 }
 
 
-E = TypeVar("E", Origin, Evidence)
-
-
-@dataclass(frozen=True, slots=True)
-class Tag:
-    """The provenance that a whole set of rows shares.
-
-    >>> Tag.of(origin="real", source="web").generation
-    0
-    """
-
-    origin: Origin
-    source: str
-    generator: str | None
-    generation: int
-    evidence: Evidence
-    date: int
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        origin: Origin | str,
-        source: str,
-        generator: str | None = None,
-        generation: int | None = None,
-        evidence: Evidence | str = Evidence.DECLARED,
-        date: dt.date | None = None,
-    ) -> Tag:
-        """Return a checked tag; raises ProvenanceError for a combination that cannot be."""
-        who, how = _member(Origin, origin, "origin"), _member(Evidence, evidence, "evidence")
-        depth = generation if generation is not None else (0 if who is Origin.REAL else UNKNOWN_GENERATION)
-        if not isinstance(source, str) or not source:
-            raise ProvenanceError(f"source must be a name, got {source!r}")
-        if generator is not None and (not isinstance(generator, str) or not generator):
-            raise ProvenanceError(f"generator must be text such as 'model@revision', got {generator!r}")
-        if not isinstance(depth, int) or isinstance(depth, bool) or not 0 <= depth <= UNKNOWN_GENERATION:
-            raise ProvenanceError(f"generation must be 0 to 254, or 255 for unknown, got {generation!r}")
-        if who is not Origin.UNKNOWN and how is Evidence.NONE:
-            raise ProvenanceError(f"origin {who.name.lower()} needs evidence; pass evidence='declared' or better")
-        if who is Origin.REAL and how is Evidence.STATISTICAL:
-            raise ProvenanceError("statistics alone cannot make a row real; pass origin='unknown'")
-        if who is Origin.REAL and (depth != 0 or generator is not None):
-            raise ProvenanceError(f"real rows have generation 0 and no generator, got {generation!r} and {generator!r}")
-        if who is Origin.SYNTHETIC and depth == 0:
-            raise ProvenanceError("synthetic rows have generation 1 or more: 1 + that of the data their model saw")
-        days = UNKNOWN_DATE if date is None else (date - dt.date(1970, 1, 1)).days
-        if not 0 <= days <= UNKNOWN_DATE:
-            raise ProvenanceError(f"date must lie in 1970-01-01 to 2149-06-05, got {date}")
-        return cls(who, source, generator, depth, how, days)
-
-
-def _member(kind: type[E], value: E | str, name: str) -> E:
-    if isinstance(value, str):
-        if value.upper() not in kind.__members__:
-            raise ProvenanceError(f"{name} must be one of {_names(kind)}, got {value!r}")
-        return kind[value.upper()]
-    try:
-        return kind(value)
-    except ValueError:
-        raise ProvenanceError(f"{name} must be one of {_names(kind)}, got {value!r}") from None
-
-
-def _names(kind: type[Origin | Evidence]) -> str:
-    return ", ".join(member.name.lower() for member in kind)
-
-
-def provenance_columns(content: pa.Table, tag: Tag) -> pa.Table:
+def provenance_columns(content: pa.Table, tag: Tag, rule: IdRule = RECORD_IDS) -> pa.Table:
     """Return the provenance columns of ``content``, in their order, shape (rows, 7); ``cg_`` columns are no content."""
     n_rows = content.num_rows
     content = content.select([name for name in content.column_names if not name.startswith("cg_")])
@@ -133,7 +69,7 @@ def provenance_columns(content: pa.Table, tag: Tag) -> pa.Table:
         DATE: tag.date,
     }
     columns = {name: pa.repeat(pa.scalar(value, ARROW_TYPES[name]), n_rows) for name, value in values.items()}
-    columns[ID] = content_ids(content)
+    columns[ID] = content_ids(content, rule)
     return pa.table({name: columns[name] for name in PROVENANCE_COLUMNS})
 
 
@@ -151,26 +87,44 @@ def check_tags(rows: pa.Table, *, origin: Origin, what: str) -> None:
 
 @dataclass(frozen=True)
 class Curated:
-    """A training set as row numbers, and its manifest."""
+    """A training set as row numbers, its manifest, and what it really holds.
+
+    Args:
+        plan: which rows train.
+        manifest: of all real rows and the chosen synthetic ones; real rows that a budget leaves out have amount 0.
+        receipts: what the filter kept of each cell.
+        shares: shares of the output, over windows of it as well, by kind of group: origin, source, ...
+        breaches: shares that break the policy.
+    """
 
     plan: MixPlan
     manifest: Manifest
     receipts: tuple[FilterReceipt, ...]
+    shares: dict[str, WindowShares]
+    breaches: tuple[Breach, ...]
 
     def view(self) -> dict[str, Any]:
-        """Return plain figures: rows by kind, why synthetic rows stayed out, keep-rate per cell."""
+        """Return plain figures: rows by kind, why synthetic rows stayed out, keep-rate per cell, shares in windows."""
         plan = self.plan
         return {
-            "n_real_rows": plan.n_real_rows,
+            "unit": plan.unit,
+            "n_real_rows": int(plan.real.size),
+            "n_retained_rows": plan.n_retained_rows,
             "n_synthetic_rows": int(plan.chosen.size),
+            "real_amount": plan.real_amount,
+            "synthetic_amount": plan.synthetic_amount,
             "real_share": plan.real_share,
-            "n_filtered_rows": plan.n_filtered_rows,
-            "n_too_deep_rows": plan.n_too_deep_rows,
-            "n_capped_rows": plan.n_capped_rows,
+            **asdict(plan.left),
+            "n_topped_up_rows": plan.n_topped_up_rows,
+            "n_repeated_rows": plan.n_repeated_rows,
+            "short": [shortage.describe(plan.unit) for shortage in plan.short],
+            "weights": {"real": plan.real_weight, "synthetic": plan.synthetic_weight},
             "keep_share_by_cell": {
                 receipt.source: {cell.cell: cell.kept_rows / cell.rows for cell in receipt.cells if cell.rows}
                 for receipt in self.receipts
             },
+            "shares": {kind: found.as_dict() for kind, found in self.shares.items()},
+            "breaches": [breach.describe() for breach in self.breaches],
         }
 
 
@@ -182,48 +136,139 @@ def curate(
     name: str,
     parent: Manifest | None = None,
     cells: CellMap | None = None,
+    takedowns: Takedowns | None = None,
+    reference: Mapping[str, float] | None = None,
 ) -> Curated:
     """Decide which rows train.
 
     Args:
-        real: tagged real rows: provenance columns, and the columns that the policy's cells read.
+        real: tagged real rows: provenance columns, the columns that the policy's cells read, and ``cg_amount`` if the
+            policy counts another unit than rows.
         synthetic: tagged synthetic rows, with ``cg_score`` if the policy filters by quality.
         name: name of the manifest.
         parent: manifest of the generation before.
         cells: the policy's first cell map as earlier generations fitted it; fitted on ``real`` if left out.
+        takedowns: lawful deletions: their rows may be missing, and must be.
+        reference: real amount per class that ``mix.balance`` and ``mix.budget`` measure against.
 
-    Raises AccumulationError if there is no real row, or if a real row of the parent is missing.
+    Raises AccumulationError if there is no real row, or if a real row of the parent is missing; ContractError for rows
+    that were taken down and for plans that the policy refuses; ManifestError for a parent of another id rule.
     """
     if real.num_rows == 0:
         column = None if policy.coverage is None else policy.coverage.class_column
         raise AccumulationError(_nothing_real(synthetic, column, parent))
+    _check_amounts((real, synthetic), policy)
+    _check_takedowns(real, takedowns)
     if cells is None:
         cells = cell_map(real, policy)
-    keep, receipts = filter_synthetic(synthetic, policy, cells)
-    plan = plan_mix(real.num_rows, _pool(synthetic, keep), policy)
-    real, column = with_classes(real, policy, cells)
-    columns = [*PROVENANCE_COLUMNS, *([column] if column is not None else [])]
-    parts = [real.select(columns)]
-    if plan.chosen.size:
-        parts.append(with_classes(synthetic, policy, cells)[0].select(columns).take(plan.chosen))
+    pools = pools_of(real, synthetic, policy, cells)
+    plan = plan_mix(pools.real, pools.synthetic, policy, reference=reference)
     manifest = build_manifest(
-        pa.concat_tables(parts, promote_options="permissive"),
+        planned_rows(pools, plan),
         name=name,
         generation=0 if parent is None else parent.header.generation + 1,
-        class_column=column,
+        class_column=pools.class_column,
         parents=() if parent is None else (ParentLink(name=parent.header.name, digest=parent.digest),),
-        filters=receipts,
+        filters=pools.receipts,
         policy_digest=policy.digest,
+        unit=policy.unit,
+        unit_column=policy.unit_column,
+        id_rule=policy.identity.id_rule().name,
+        takedowns=None if takedowns is None else takedowns.entry,
     )
     if parent is not None:
-        wrong = unknown_scope(policy, parent, manifest)
-        if wrong is not None:
-            raise AccumulationError(wrong)
-        loss = proven_loss(policy, parent, manifest)
-        if loss.n_rows > policy.accumulation.allow_loss:
-            text = f"{loss.describe()}; put them back (allowed: {policy.accumulation.allow_loss})"
-            raise AccumulationError(text)
-    return Curated(plan, manifest, receipts)
+        _check_nothing_lost(policy, parent, manifest, takedowns)
+    shares = plan_shares(pools, plan, policy)
+    return Curated(plan, manifest, pools.receipts, shares, broken(shares, policy))
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Real and synthetic rows as the planner sees them, and as the manifest will.
+
+    Args:
+        real, synthetic: arrays.
+        real_rows, synthetic_rows: tagged rows with their class.
+        class_column: the column that holds it, None without classes.
+        receipts: what the filter kept of each cell.
+    """
+
+    real: Pool
+    synthetic: Pool
+    real_rows: pa.Table
+    synthetic_rows: pa.Table
+    class_column: str | None
+    receipts: tuple[FilterReceipt, ...]
+
+
+def pools_of(real: pa.Table, synthetic: pa.Table, policy: Policy, cells: CellMap | None) -> Pools:
+    """Return tagged rows as pools: filtered, each row with its class."""
+    keep, receipts = filter_synthetic(synthetic, policy, cells)
+    real, column = with_classes(real, policy, cells)
+    made = with_classes(synthetic, policy, cells)[0]
+    first, second = Pool.of_rows(real, class_column=column), Pool.of_rows(made, class_column=column, keep=keep)
+    return Pools(first, second, real, made, column, receipts)
+
+
+def _check_amounts(parts: Sequence[pa.Table], policy: Policy) -> None:
+    """Raise ProvenanceError for rows that do not say how much they are, where the policy does not count rows."""
+    for rows in parts:
+        if policy.unit != "rows" and rows.num_rows and AMOUNT not in rows.schema.names:
+            text = f"the policy counts {policy.unit}, and the rows have no {AMOUNT}"
+            raise ProvenanceError(f"{text}; add it (collapse_guard.readers.amounts), or set unit: rows")
+
+
+def _check_takedowns(real: pa.Table, takedowns: Takedowns | None) -> None:
+    """Raise ContractError for real rows that were taken down."""
+    if takedowns is None:
+        return
+    hi, lo = id_words(real.column(ID))
+    back = np.flatnonzero(takedowns.covers(hi, lo))
+    if back.size:
+        ids = ", ".join(id_hex(int(hi[row]), int(lo[row])) for row in back[:10])
+        row = "row was" if back.size == 1 else "rows were"
+        raise ContractError(f"{back.size} real {row} taken down, and must not come back: ids {ids}; leave them out")
+
+
+def _check_nothing_lost(policy: Policy, parent: Manifest, manifest: Manifest, takedowns: Takedowns | None) -> None:
+    wrong = unknown_scope(policy, parent, manifest)
+    if wrong is not None:
+        raise AccumulationError(wrong)
+    loss = proven_loss(policy, parent, manifest, takedowns=takedowns)
+    if loss.n_rows > policy.accumulation.allow_loss:
+        text = f"{loss.describe()}; put them back (allowed: {policy.accumulation.allow_loss})"
+        raise AccumulationError(text)
+
+
+def planned_rows(pools: Pools, plan: MixPlan) -> pa.Table:
+    """Return the rows of the manifest with ``cg_amount``: how much of each trains.
+
+    All real rows are there, those that a budget leaves out with amount 0; a row that is repeated counts as often.
+    """
+    column = pools.class_column
+    columns = [*PROVENANCE_COLUMNS, *([column] if column is not None else [])]
+    amounts = np.zeros(pools.real.n_rows)
+    amounts[plan.real] = pools.real.amount[plan.real]
+    parts = [pools.real_rows.select(columns).append_column(AMOUNT, pa.array(amounts))]
+    if plan.chosen.size:
+        rows, times = np.unique(plan.chosen, return_counts=True)
+        chosen = pools.synthetic_rows.select(columns).take(pa.array(rows))
+        parts.append(chosen.append_column(AMOUNT, pa.array(pools.synthetic.amount[rows] * times)))
+    return pa.concat_tables(parts, promote_options="permissive")
+
+
+def plan_shares(pools: Pools, plan: MixPlan, policy: Policy) -> dict[str, WindowShares]:
+    """Return the shares of the rows of a plan in the order of :meth:`MixPlan.order`, by kind of group."""
+    column = pools.class_column
+    names = [ORIGIN, SOURCE, GENERATOR, GENERATION, *([column] if column is not None else [])]
+    parts = ((pools.real_rows, pools.real, plan.real), (pools.synthetic_rows, pools.synthetic, plan.chosen))
+    tables = [
+        rows.select(names).take(pa.array(which)).append_column(AMOUNT, pa.array(pool.amount[which]))
+        for rows, pool, which in parts
+        if which.size
+    ]
+    joined = pa.concat_tables(tables, promote_options="permissive").take(pa.array(plan.order()))
+    return measured_shares(joined, class_column=column, window_rows=policy.mix.window_rows)
 
 
 def _nothing_real(synthetic: pa.Table, column: str | None, parent: Manifest | None) -> str:
@@ -285,6 +330,8 @@ def with_classes(rows: pa.Table, policy: Policy, cells: CellMap | None) -> tuple
     label = None if policy.coverage is None else policy.coverage.class_column
     if cells is None or (label is not None and not is_nested(rows, label)):
         return rows, label
+    if rows.num_rows == 0:  # without content columns, too
+        return rows.append_column(CELL, pa.array([], pa.string())), CELL
     found = cells.cells(rows)
     names = pa.array([*cells.names, None], pa.string()).take(pa.array(np.where(found < 0, cells.n_cells, found)))
     return rows.append_column(CELL, names), CELL
@@ -303,15 +350,3 @@ def quality_scores(rows: pa.Table, score: Score | None, policy: Policy) -> pa.Ar
             raise FilterError("a score was given, and the policy has no filters.quality; add it with a keep_share")
         return pa.nulls(rows.num_rows, pa.float64())
     return pa.array(row_scores(quality.score if score is None else score, rows), pa.float64())
-
-
-def _pool(synthetic: pa.Table, keep: np.ndarray) -> SyntheticPool:
-    hi, lo = id_words(synthetic.column(ID))
-    return SyntheticPool(
-        keep,
-        np.asarray(synthetic.column(SOURCE).to_pylist(), dtype=np.str_),
-        np.asarray(synthetic.column(GENERATOR).fill_null("").to_pylist(), dtype=np.str_),
-        synthetic.column(GENERATION).fill_null(UNKNOWN_GENERATION).to_numpy().astype(np.int64),
-        hi,
-        lo,
-    )

@@ -67,10 +67,11 @@ class PolicyError(InputError):
 
 
 class ManifestError(InputError):
-    """A manifest that cannot be read; ``path`` says which file."""
+    """A manifest that cannot be read; ``path`` says which file, ``line`` where it has lines."""
 
-    def __init__(self, message: str, *, path: str | Path | None = None) -> None:
+    def __init__(self, message: str, *, path: str | Path | None = None, line: int | None = None) -> None:
         self.path = None if path is None else str(path)
+        self.line = line
         super().__init__(message)
 
 

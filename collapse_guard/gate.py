@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from collapse_guard.errors import InputError, ManifestError, PolicyError, Problem
-from collapse_guard.manifest import Manifest, load_manifest
+from collapse_guard.manifest import Manifest, Proof, Takedowns, load_manifest, load_takedowns
 from collapse_guard.policy import load_policy
 from collapse_guard.records import Finding, Severity, Status
-from collapse_guard.rules import RULES, Subject, evaluate
+from collapse_guard.rules import RULES, Evaluation, Subject, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from os import PathLike
+
+    from collapse_guard.manifest import Limits
+    from collapse_guard.policy import Policy
 
 RESULT_SCHEMA: Final = "collapse-guard/result/1"
 OK, VIOLATION, UNUSABLE, INCONCLUSIVE = 0, 1, 2, 3
@@ -33,6 +35,7 @@ class GateResult:
         unenforced: policy keys that no check reads yet.
         notes: what was not asked for, and is therefore not guarded.
         exit_code: 0 kept, 1 violated, 2 unusable input, 3 inconclusive.
+        proof: the accumulation proof, with the step that decided; None if none was made.
     """
 
     findings: tuple[Finding, ...]
@@ -43,6 +46,7 @@ class GateResult:
     policy_digest: str | None
     manifest_digest: str | None
     parent_digest: str | None
+    proof: Proof | None = None
 
     @property
     def verdict(self) -> str:
@@ -61,6 +65,7 @@ class GateResult:
             "rules": [{"code": code, "title": RULES.get(code).title} for code in self.codes],
             "unenforced_policy_keys": list(self.unenforced),
             "notes": list(self.notes),
+            "accumulation": None if self.proof is None else self.proof.as_dict(),
             "findings": [finding.as_dict() for finding in self.findings],
         }
 
@@ -71,11 +76,15 @@ def check(
     *,
     against: str | PathLike[str] | None = None,
     fail_on: FailOn = "error",
+    limits: Limits | None = None,
 ) -> GateResult:
     """Check a manifest against a policy and, if given, its parent manifest.
 
     Paths that are left out come from the policy's ``manifests`` section, relative to the policy file. Unusable
-    input does not raise: it is a finding (CG001-CG004) and exit code 2.
+    input does not raise: it is a finding (CG001-CG004, CG208) and exit code 2. No index is read into memory whole:
+    digests are recomputed shard by shard, and rows are compared within ``limits``.
+
+    Raises InputError for limits that DuckDB does not take.
     """
     problems: list[Problem] = []
     rules = _loaded(
@@ -89,9 +98,9 @@ def check(
     reference = _manifest(None, anchor, folder, problems, required=False)
     for loaded in (current, previous, reference):
         if loaded is not None:
-            _loaded(partial(getattr, loaded, "index"), problems, code="CG004", path=loaded.name)
-    subject = Subject(rules, current, previous, reference, tuple(problems))
-    result = evaluate(subject)
+            _loaded(loaded.check_readable, problems, code="CG004", path=loaded.name)
+    taken = _takedowns(rules, folder, problems)
+    subject, result = _evaluated(Subject(rules, current, previous, reference, tuple(problems), taken, limits))
     unknown = [f"severity.{code}" for code in sorted(rules.severity) if code not in result.codes] if rules else []
     unenforced = () if rules is None else (*rules.unenforced(), *unknown)
     return GateResult(
@@ -103,7 +112,24 @@ def check(
         None if rules is None else rules.digest,
         None if current is None else current.digest,
         None if previous is None else previous.digest,
+        subject.proof,
     )
+
+
+def _evaluated(subject: Subject) -> tuple[Subject, Evaluation]:
+    """Run the rules; a part that turns out to be damaged where rows are read makes every index unreadable."""
+    try:
+        return subject, evaluate(subject)
+    except ManifestError as error:
+        broken = replace(subject, problems=(*subject.problems, _problem(error, "CG004", "")))
+        return broken, evaluate(broken)
+
+
+def _takedowns(rules: Policy | None, folder: Path, problems: list[Problem]) -> Takedowns | None:
+    named = None if rules is None else rules.accumulation.takedowns
+    if named is None:
+        return None
+    return _loaded(lambda: load_takedowns(folder / named), problems, code="CG208", path=folder / named)
 
 
 def _manifest(
@@ -131,10 +157,15 @@ def _loaded(load: Callable[[], T], problems: list[Problem], *, code: str, path: 
     except PolicyError as error:
         problems += error.problems
     except ManifestError as error:
-        problems.append(Problem(code, error.path or str(path), None, "", str(error).removeprefix(f"{error.path}: ")))
+        problems.append(_problem(error, code, str(path)))
     except InputError as error:
         problems.append(Problem(code, str(path), None, "", str(error)))
     return None
+
+
+def _problem(error: ManifestError, code: str, path: str) -> Problem:
+    place = f"{error.path}: " if error.line is None else f"{error.path}:{error.line}: "
+    return Problem(code, error.path or path, error.line, "", str(error).removeprefix(place))
 
 
 def _notes(subject: Subject) -> tuple[str, ...]:
@@ -147,7 +178,7 @@ def _notes(subject: Subject) -> tuple[str, ...]:
     elif not policy.coverage.cells:
         notes.append("coverage.cells is empty: classes that disappear are not looked for (CG501)")
     if policy.accumulation.mode == "off":
-        notes.append("accumulation is off: lost real rows are not looked for (CG201, CG202, CG204)")
+        notes.append("accumulation is off: lost real rows are not looked for (CG201-CG204)")
     return tuple(notes)
 
 

@@ -49,6 +49,12 @@ ID: Final = "cg_id"
 #: Quality score of a row in a saved pool of synthetic rows; not part of a training set.
 SCORE: Final = "cg_score"
 
+#: How much of a row trains, in the unit of the manifest, while one is made: 1 in rows, 0 if it is only retained.
+AMOUNT: Final = "cg_amount"
+
+#: What a row weighs in the loss, where the policy weighs real and synthetic rows apart.
+WEIGHT: Final = "cg_weight"
+
 #: Key of a batch that holds the provenance of its rows, integers of shape (rows, 2): origin and generation.
 BATCH_KEY: Final = "collapse_guard"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from collapse_guard._atomic import write_bytes
+from collapse_guard._atomic import whole_file, write_bytes
 
 
 def names(folder: Path) -> list[str]:
@@ -111,3 +111,31 @@ def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises((FileExistsError, NotADirectoryError)):
         write_bytes(tmp_path / "a" / "b", b"x")
     assert (tmp_path / "a").read_bytes() == b"x"
+
+
+def test_a_file_that_is_written_piece_by_piece_takes_its_name_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a"
+    with whole_file(target) as draft:
+        draft.write_bytes(b"one")
+        with draft.open("ab") as file:
+            file.write(b" two")
+        assert draft.parent == target.parent
+        assert not target.exists()
+    assert target.read_bytes() == b"one two"
+    assert target.stat().st_mode & 0o777 == 0o644
+    assert names(target.parent) == ["a"]
+
+
+def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    write_bytes(target, b"old")
+
+    def broken() -> None:
+        with whole_file(target) as draft:
+            draft.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken()
+    assert target.read_bytes() == b"old"
+    assert names(tmp_path) == ["a"]

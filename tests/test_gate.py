@@ -12,8 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from collapse_guard import gate
+from collapse_guard.errors import InputError
 from collapse_guard.gate import GateResult, check
-from collapse_guard.manifest import Manifest, ParentLink, build_manifest, load_manifest, write_manifest
+from collapse_guard.manifest import (
+    Limits,
+    Manifest,
+    ParentLink,
+    add_takedowns,
+    build_manifest,
+    load_manifest,
+    write_manifest,
+)
 from collapse_guard.records import DATE, EVIDENCE, GENERATION, GENERATOR, ID, ORIGIN, SOURCE, Status
 from collapse_guard.rules import RULES
 
@@ -119,7 +128,7 @@ def test_a_parent_that_is_recorded_and_not_given_is_a_violation_and_never_a_pass
     result = run(folder, against=None)
     assert result.exit_code == 1
     assert failed(result) == {"CG204"}
-    assert open_codes(result) == {"CG201", "CG202", "CG501"}
+    assert open_codes(result) == {"CG201", "CG202", "CG203", "CG501"}
 
 
 def test_missing_evidence_is_inconclusive_unless_the_policy_says_warn(folder: Path) -> None:
@@ -250,7 +259,10 @@ def test_every_fault_of_every_input_is_one_finding(folder: Path) -> None:
 
 
 def index_of(root: Path, name: str) -> Path:
-    return root / load_manifest(root / name).header.index.path
+    """Return the part of the first shard."""
+    path = load_manifest(root / name).shards[0].path
+    assert path is not None
+    return path
 
 
 def cut(root: Path, name: str) -> None:
@@ -397,6 +409,7 @@ def test_a_result_is_plain_values_under_its_schema(folder: Path) -> None:
         "rules",
         "unenforced_policy_keys",
         "notes",
+        "accumulation",
         "findings",
     }
     assert view["schema"] == gate.RESULT_SCHEMA == "collapse-guard/result/1"
@@ -406,3 +419,96 @@ def test_a_result_is_plain_values_under_its_schema(folder: Path) -> None:
 
 def test_the_same_inputs_give_the_same_result(folder: Path) -> None:
     assert run(folder, "lossy.cgm.json") == run(folder, "lossy.cgm.json")
+
+
+# What decided, takedowns, limits
+
+
+def hex_id(number: int) -> str:
+    return hashlib.sha256(str(number).encode()).hexdigest()[:32]
+
+
+def test_the_result_says_at_which_level_accumulation_was_proven(folder: Path) -> None:
+    parent = load_manifest(folder / "gen0.cgm.json")
+    write(folder / "grown.cgm.json", real(6) + real(4, first=50, source="books"), parent=parent)
+    levels = {}
+    for name in ("good", "grown", "lossy"):
+        result = run(folder, f"{name}.cgm.json")
+        assert result.proof is not None
+        levels[name] = (result.proof.level.value, result.proof.holds)
+        assert result.as_dict()["accumulation"]["level"] == result.proof.level.value
+    assert levels == {"good": ("root", True), "grown": ("shards", True), "lossy": ("rows", False)}
+    assert run(folder, "gen0.cgm.json", against=None).as_dict()["accumulation"] is None
+
+
+def test_takedowns_are_read_relative_to_the_policy_and_excuse_a_loss(folder: Path) -> None:
+    (folder / "governance").mkdir()
+    add_takedowns(folder / "governance" / "t.jsonl", [hex_id(4), hex_id(5)], reason="erasure 118", date="2026-03-31")
+    policy(folder, "accumulation: {takedowns: governance/t.jsonl}\n")
+    result = run(folder, "lossy.cgm.json")
+    assert (result.exit_code, result.unenforced) == (0, ())
+    (finding,) = result.findings
+    assert (finding.code, finding.severity.value) == ("CG207", "info")
+    assert finding.message == "2 real rows left under takedowns: erasure 118 (2026-03-31) 2"
+    assert result.as_dict()["accumulation"]["taken_down_by"] == [["erasure 118", "2026-03-31", 2]]
+
+
+def test_a_row_that_was_taken_down_and_is_here_is_a_violation(folder: Path) -> None:
+    add_takedowns(folder / "t.jsonl", [hex_id(2), hex_id(77)], reason="erasure 118", date="2026-03-31")
+    policy(folder, "accumulation: {takedowns: t.jsonl}\n")
+    result = run(folder)
+    assert (result.exit_code, failed(result)) == (1, {"CG208"})
+
+
+@pytest.mark.parametrize(("damage", "line"), [("missing", None), ("broken", 2), ("folder", None)])
+def test_a_list_of_takedowns_that_cannot_be_read_is_unusable_and_excuses_nothing(
+    folder: Path, damage: str, line: int | None
+) -> None:
+    path = folder / "t.jsonl"
+    policy(folder, "accumulation: {takedowns: t.jsonl}\n")
+    if damage == "broken":
+        add_takedowns(path, [hex_id(4)], reason="r", date="2026-03-31")
+        path.write_text(path.read_text()[:-20])
+    elif damage == "folder":
+        path.mkdir()
+    result = run(folder, "lossy.cgm.json")
+    assert (result.exit_code, result.verdict) == (2, "unusable")
+    (finding,) = [finding for finding in result.findings if finding.code == "CG208"]
+    assert (finding.file, finding.line) == (str(path), line)
+    assert not finding.message.startswith(str(path))
+    assert "CG201" in failed(result)
+
+
+def test_a_page_that_is_damaged_behind_a_whole_footer_is_unusable(folder: Path) -> None:
+    path = index_of(folder, "gen0.cgm.json")
+    data = bytearray(path.read_bytes())
+    data[4:30] = b"\xff" * 26
+    path.write_bytes(data)
+    load_manifest(folder / "gen0.cgm.json").check_readable()
+    result = run(folder)
+    assert result.exit_code == 2
+    assert failed(result) <= {"CG004", "CG204"}
+    assert str(path) in {finding.file for finding in result.findings}
+    assert {"CG201", "CG101"} <= open_codes(result)
+
+
+def test_a_renamed_part_is_found_by_its_digest(folder: Path) -> None:
+    write(folder / "other.cgm.json", real(6, first=100))
+    index_of(folder, "good.cgm.json").write_bytes(index_of(folder, "other.cgm.json").read_bytes())
+    assert "CG004" in failed(run(folder))
+
+
+def test_limits_do_not_change_the_result_and_bad_ones_are_an_error(folder: Path) -> None:
+    held = run(folder, "lossy.cgm.json", limits=Limits("100MB", 1))
+    assert held == run(folder, "lossy.cgm.json")
+    with pytest.raises(InputError, match="DuckDB refuses the limits"):
+        run(folder, "lossy.cgm.json", limits=Limits("plenty"))
+
+
+def test_another_id_rule_is_a_violation_and_never_a_pass(folder: Path) -> None:
+    edit(folder, "gen0.cgm.json", "id_rule", value="sha256-128/text-nfc/1[body]")
+    result = run(folder)
+    assert result.exit_code == 1
+    assert failed(result) == {"CG204"}
+    assert {"CG201", "CG202", "CG203"} <= open_codes(result)
+    assert result.proof is None

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from collapse_guard._optional import need
 from collapse_guard.kernels import is_list
+from collapse_guard.readers.decode import pcm_integers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -137,11 +138,7 @@ def pcm_samples(raw: bytes, width: int) -> Floats:
     >>> pcm_samples(b"\x00\x00\x80\xff\xff\x7f", 3).round(3).tolist()
     [-1.0, 1.0]
     """
-    if width == 1:
-        return (np.frombuffer(raw, np.uint8).astype(np.float64) - 128) / 128
-    padded = np.zeros((len(raw) // width, 4), dtype=np.uint8)
-    padded[:, 4 - width :] = np.frombuffer(raw, np.uint8).reshape(-1, width)
-    return padded.view("<i4")[:, 0].astype(np.float64) / 2**31
+    return pcm_integers(raw, width) / 2**31
 
 
 def _other_codec(data: bytes) -> tuple[Floats, int] | None:

@@ -7,7 +7,18 @@ import sys
 
 import typer
 
-from collapse_guard.cli import check, check_checkpoint, demo, forecast, schema, simulate
+from collapse_guard.cli import (
+    check,
+    check_checkpoint,
+    demo,
+    export,
+    forecast,
+    manifest,
+    prove_accumulation,
+    schema,
+    simulate,
+    takedown,
+)
 from collapse_guard.errors import ContractError, InputError, MissingExtraError
 
 app = typer.Typer(
@@ -20,9 +31,13 @@ app = typer.Typer(
 app.command("check")(check.check)
 app.command("check-checkpoint")(check_checkpoint.check_checkpoint)
 app.command("demo")(demo.demo)
+app.command("export")(export.export)
 app.command("forecast")(forecast.forecast_command)
+app.command("prove-accumulation")(prove_accumulation.prove_accumulation_command)
+app.add_typer(manifest.app, name="manifest")
 app.command("schema")(schema.schema)
 app.command("simulate")(simulate.simulate_command)
+app.command("takedown")(takedown.takedown)
 
 
 @app.callback(invoke_without_command=True)

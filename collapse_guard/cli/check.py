@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 from collapse_guard import gate
+from collapse_guard.cli.limits import MaxMemory, Threads  # noqa: TC001 - typer reads annotations at run time
+from collapse_guard.manifest import Limits
 from collapse_guard.report import as_json, plain
 from collapse_guard.report.terminal import gate_lines, print_gate
 
@@ -51,6 +53,8 @@ def check(
         Path | None, typer.Option("--output", "-o", help="Also write the JSON result to this file.")
     ] = None,
     fail_on: Annotated[FailOn, typer.Option("--fail-on", help="Least severity that fails the check.")] = FailOn.ERROR,
+    max_memory: MaxMemory = None,
+    threads: Threads = None,
 ) -> None:
     """Check a data manifest against a policy.
 
@@ -58,7 +62,7 @@ def check(
 
     Example: collapse-guard check -p collapse_guard.yaml -m gen4/manifest.cgm.json --against gen3/manifest.cgm.json
     """
-    result = gate.check(policy, manifest, against=against, fail_on=fail_on.value)
+    result = gate.check(policy, manifest, against=against, fail_on=fail_on.value, limits=Limits(max_memory, threads))
     view = result.as_dict()
     if output is not None:  # first: a file that cannot be written must not follow a verdict
         as_json(view, output)

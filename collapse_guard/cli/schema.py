@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from collapse_guard.manifest.json_schema import manifest_json_schema
 from collapse_guard.policy import policy_json_schema
 
 
@@ -15,6 +16,7 @@ class Subject(StrEnum):
     """What a schema describes."""
 
     POLICY = "policy"
+    MANIFEST = "manifest"
 
 
 def schema(subject: Annotated[Subject, typer.Argument(help="What the schema describes.")]) -> None:
@@ -22,5 +24,5 @@ def schema(subject: Annotated[Subject, typer.Argument(help="What the schema desc
 
     Example: collapse-guard schema policy > policy.schema.json
     """
-    del subject  # one subject so far; typer has checked it
-    typer.echo(json.dumps(policy_json_schema(), indent=2, ensure_ascii=False))
+    found = policy_json_schema() if subject is Subject.POLICY else manifest_json_schema()
+    typer.echo(json.dumps(found, indent=2, ensure_ascii=False))

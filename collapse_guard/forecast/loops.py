@@ -93,7 +93,7 @@ def admitted_rows(n_offered_rows: int, n_real_rows: int, policy: Policy) -> int:
     >>> admitted_rows(500, 100, policy_from_mapping({"version": 1, "mix": {"per_generator_max_share": 0.2}}))
     25
     """
-    most = min(n_offered_rows, synthetic_limit(n_real_rows, policy))
+    most = math.floor(min(n_offered_rows, synthetic_limit(n_real_rows, policy)) + 1e-9)
     share = policy.mix.per_generator_max_share
     if share is None or share == 1:
         return most

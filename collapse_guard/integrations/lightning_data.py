@@ -15,7 +15,8 @@ from collapse_guard._optional import need
 from collapse_guard.errors import ContractError, InputError, ManifestError
 from collapse_guard.integrations.data_contract import KEY, DataContract
 from collapse_guard.integrations.data_loader import GuardedDataLoader
-from collapse_guard.integrations.hf_datasets import MANIFEST_FILE, GuardedDataset
+from collapse_guard.integrations.hugging_face.holder import GuardedDataset
+from collapse_guard.integrations.hugging_face.saved import MANIFEST_FILE
 from collapse_guard.integrations.loader_nesting import arguments_of, check_rebuildable, each_loader, limited
 from collapse_guard.manifest import Manifest, load_manifest
 from collapse_guard.plugins import nearest
@@ -178,7 +179,7 @@ class _GuardedRows(_DataModule):
             return
         self.contract.check()
         held = GuardedDataset.load(self.folder, self.contract.policy)
-        if held.manifest().header.root_digest != self.contract.manifest.header.root_digest:
+        if not held.manifest().trains_same_rows(self.contract.manifest):
             text = f"{self.folder}: the policy picks other rows than the manifest names"
             raise ContractError(f"{text}; save a new folder under this policy, or pass the policy it was saved under")
         self.rows = self._formatted(held.training_set())

@@ -5,14 +5,31 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from collapse_guard.errors import ManifestError
-from collapse_guard.kernels import ID_RULE, canonical_bytes, sha256_hex
+from collapse_guard.identity import RECORD_IDS
+from collapse_guard.kernels import canonical_bytes, sha256_hex
 
-SCHEMA: Final = "collapse-guard/manifest/1"
+SCHEMA: Final = "collapse-guard/manifest/2"
+Unit = Literal["rows", "tokens", "bytes", "weight"]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Rows = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+#: Name of a shard's part in the index folder: it is made of the shard's digest, so that equal shards share a part.
+PartName = Annotated[str, Field(pattern=r"^[0-9a-f]{64}\.parquet$")]
+
+
+def _inside(path: str) -> str:
+    """Return ``path`` if it stays inside the folder it is relative to; raises ValueError."""
+    parts = path.split("/")
+    if not path or "\\" in path or "\x00" in path or path.startswith("/") or ":" in parts[0] or ".." in parts:
+        raise ValueError(f"path {path!r} leaves its folder; paths are relative and have no '..'")
+    return path
+
+
+RelativePath = Annotated[str, AfterValidator(_inside)]
 
 
 class _Part(BaseModel):
@@ -27,30 +44,55 @@ class ParentLink(_Part):
 
 
 class SourceEntry(_Part):
-    """One source: a name with one origin."""
+    """One source, over all its shards."""
 
     name: str
     origin: str
     generators: tuple[str, ...] = ()
     rows: Rows
+    real_rows: Rows
+    amount: Amount
     root_digest: Digest
 
 
+class FileEntry(_Part):
+    """The data file that a shard was read from, relative to the folder or URL that was read."""
+
+    path: RelativePath
+    bytes: Rows
+    digest: Digest
+    first_row: Rows = 0
+
+
 class ShardEntry(_Part):
-    """Rows of one source that are digested together: SHA-256 over their sorted ids."""
+    """Rows of one source that are digested together.
+
+    Args:
+        digest: over every column of the shard's index rows, in the order of the ids.
+        real_digest: SHA-256 over the sorted distinct ids of its real rows; what the accumulation proof compares.
+        part_digest: SHA-256 of the bytes of its Parquet part, None while in memory.
+    """
 
     name: str
     source: str
     rows: Rows
+    real_rows: Rows
+    amount: Amount
     digest: Digest
+    real_digest: Digest
+    part_digest: Digest | None = None
+    file: FileEntry | None = None
+
+    @property
+    def part(self) -> str:
+        """Name of the Parquet file in the index folder."""
+        return f"{self.digest.removeprefix('sha256:')}.parquet"
 
 
 class IndexEntry(_Part):
-    """The Parquet index: file name beside the header, digest of its bytes, digest of its content."""
+    """The folder of Parquet parts beside the header, one part per shard."""
 
-    path: Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]+\.parquet$")]
-    digest: Digest
-    content_digest: Digest
+    folder: Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]+\.index$")]
     rows: Rows
 
 
@@ -71,32 +113,55 @@ class FilterReceipt(_Part):
     cells: tuple[CellReceipt, ...]
 
 
-class Header(_Part):
-    """Everything a reviewer reads, and the digests of what does not fit on a page."""
+class TakedownEntry(_Part):
+    """The list of lawful deletions that held when the manifest was written."""
 
-    schema_: Literal["collapse-guard/manifest/1"] = Field(SCHEMA, alias="schema")
+    digest: Digest
+    rows: Rows
+
+
+class Header(_Part):
+    """Everything a reviewer reads, and the digests of what does not fit on a page.
+
+    Args:
+        unit: what amounts are counted in.
+        unit_column: the column that amounts were read from, None for rows and for derived sizes.
+        id_rule: name of the rule that made the ids; ids of another rule are never compared.
+        class_column: the column whose values are the classes of the index.
+        real_root_digest: over the real digests of all shards; equal roots prove that no real row left.
+    """
+
+    schema_: Literal["collapse-guard/manifest/2"] = Field(SCHEMA, alias="schema")
     name: str
     generation: int = Field(ge=0, le=254)
     created: str
     tool: str
-    unit: Literal["rows"] = "rows"
-    id_rule: str = ID_RULE
+    unit: Unit = "rows"
+    unit_column: str | None = None
+    id_rule: str = RECORD_IDS.name
+    class_column: str | None = None
     policy_digest: Digest | None = None
     parents: tuple[ParentLink, ...] = ()
     sources: tuple[SourceEntry, ...]
     shards: tuple[ShardEntry, ...]
     root_digest: Digest
+    real_root_digest: Digest
     class_histogram_digest: Digest
     index: IndexEntry
+    takedowns: TakedownEntry | None = None
     filters: tuple[FilterReceipt, ...] = ()
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_by_name=True, validate_by_alias=True)
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the header less what says nothing of the content: time, tool and the index file's bytes."""
+        """SHA-256 over the header less what says nothing of the content: time, tool, files and folders."""
         plain = self.as_dict()
-        plain["index"] = {"content_digest": self.index.content_digest, "rows": self.index.rows}
+        plain["index"] = {"rows": self.index.rows}
+        plain["shards"] = [
+            {key: value for key, value in shard.items() if key not in {"file", "part_digest"}}
+            for shard in plain["shards"]
+        ]
         return sha256_hex([canonical_bytes({key: plain[key] for key in plain if key not in {"created", "tool"}})])
 
     def as_dict(self) -> dict[str, Any]:

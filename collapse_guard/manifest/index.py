@@ -1,40 +1,58 @@
-"""The index of a manifest: one row per training row, in a fixed order, and its digests."""
+"""The index of a manifest: one row per training row, cut into shards, and their digests."""
 
 from __future__ import annotations
 
 import hashlib
-import io
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from collapse_guard.errors import ProvenanceError
 from collapse_guard.kernels import canonical_bytes, class_names, id_words, sha256_hex
-from collapse_guard.records import EVIDENCE, GENERATION, GENERATOR, ID, ORIGIN, SOURCE, UNKNOWN_GENERATION, Origin
+from collapse_guard.records import (
+    AMOUNT,
+    EVIDENCE,
+    GENERATION,
+    GENERATOR,
+    ID,
+    ORIGIN,
+    SOURCE,
+    UNKNOWN_GENERATION,
+    Origin,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
 
 INDEX_SCHEMA: Final = pa.schema(
     [
-        pa.field("source", pa.string(), nullable=False),
         pa.field("id_hi", pa.uint64(), nullable=False),
         pa.field("id_lo", pa.uint64(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
         pa.field("origin", pa.uint8(), nullable=False),
         pa.field("evidence", pa.uint8(), nullable=False),
         pa.field("generation", pa.uint8(), nullable=False),
         pa.field("class", pa.string()),
         pa.field("generator", pa.string()),
+        pa.field("amount", pa.float64(), nullable=False),
     ]
 )
+#: Rows of a shard at most: a part is read, sorted and digested whole.
+SHARD_ROWS: Final = 1 << 20
+#: Source of rows that name none.
+NO_SOURCE: Final = "(no source)"
 _GROUP: Final = ["source", "origin", "generation", "class", "generator"]
+
+Histogram = Counter[tuple[Any, ...]]
 
 
 def index_of(rows: pa.Table, *, class_column: str | None) -> pa.Table:
-    """Return the index of tagged ``rows``: null tags become unknown, so that they fail closed.
+    """Return the index rows of tagged ``rows``, as they come: null tags become unknown, so that they fail closed.
 
     Raises ProvenanceError for a missing tag column or a row without id.
     """
@@ -47,66 +65,123 @@ def index_of(rows: pa.Table, *, class_column: str | None) -> pa.Table:
     if class_column is not None and class_column in rows.schema.names:
         labels = class_names(rows.column(class_column))
     columns = {
-        "source": rows.column(SOURCE).cast(pa.string()).fill_null("(no source)"),
         "id_hi": pa.array(hi),
         "id_lo": pa.array(lo),
+        "source": rows.column(SOURCE).cast(pa.string()).fill_null(NO_SOURCE),
         "origin": rows.column(ORIGIN).cast(pa.uint8()).fill_null(0),
         "evidence": rows.column(EVIDENCE).cast(pa.uint8()).fill_null(0),
         "generation": rows.column(GENERATION).cast(pa.uint8()).fill_null(UNKNOWN_GENERATION),
         "class": labels,
         "generator": rows.column(GENERATOR).cast(pa.string()),
+        "amount": _amounts(rows),
     }
-    table = pa.table([columns[name] for name in INDEX_SCHEMA.names], schema=INDEX_SCHEMA)
-    return table.sort_by([(name, "ascending") for name in INDEX_SCHEMA.names]).combine_chunks()
+    return pa.table([columns[name] for name in INDEX_SCHEMA.names], schema=INDEX_SCHEMA).combine_chunks()
+
+
+def _amounts(rows: pa.Table) -> pa.Array:
+    if AMOUNT not in rows.schema.names:
+        return pa.array(np.ones(rows.num_rows))
+    amounts = np.asarray(rows.column(AMOUNT).cast(pa.float64()).to_numpy(), dtype=np.float64)
+    bad = np.flatnonzero(~(np.isfinite(amounts) & (amounts >= 0)))
+    if bad.size:
+        raise ProvenanceError(f"{bad.size} rows have no finite amount of 0 or more (first: row {bad[0]})")
+    return pa.array(amounts)
+
+
+def sorted_index(index: pa.Table) -> pa.Table:
+    """Return index rows in the order of their ids; rows of one id are ordered by all other columns.
+
+    >>> row = {"source": "web", "origin": 1, "evidence": 1, "generation": 0, "class": None, "generator": None}
+    >>> table = pa.Table.from_pylist([row | {"id_hi": n, "id_lo": 0, "amount": 1.0} for n in (3, 1, 2)], INDEX_SCHEMA)
+    >>> sorted_index(table).column("id_hi").to_pylist()
+    [1, 2, 3]
+    """
+    hi, lo = (index.column(name).to_numpy() for name in ("id_hi", "id_lo"))
+    order = np.argsort(hi)
+    first = hi[order]
+    if (first[1:] == first[:-1]).any():
+        order = np.lexsort((lo, hi))
+    ordered = index.take(pa.array(order)).combine_chunks()
+    return _ties_ordered(ordered, hi[order], lo[order])
+
+
+def _ties_ordered(ordered: pa.Table, hi: NDArray[np.uint64], lo: NDArray[np.uint64]) -> pa.Table:
+    """Return the table with rows of equal ids in the order of their other columns."""
+    same = (hi[1:] == hi[:-1]) & (lo[1:] == lo[:-1])
+    if not same.any():
+        return ordered
+    tied = np.zeros(hi.size, dtype=bool)
+    tied[1:] |= same
+    tied[:-1] |= same
+    where = np.flatnonzero(tied)
+    rows = ordered.take(pa.array(where)).sort_by([(name, "ascending") for name in INDEX_SCHEMA.names])
+    position = np.arange(hi.size)
+    position[where] = hi.size + np.arange(where.size)
+    return pa.concat_tables([ordered, rows]).take(pa.array(position)).combine_chunks()
 
 
 def content_digest(index: pa.Table) -> str:
-    """Return the digest over every value of the index in its order; the Parquet writer does not matter."""
+    """Return the digest over every value of index rows in their order; the Parquet writer does not matter."""
     digest = hashlib.sha256()
     for name in INDEX_SCHEMA.names:
-        column = index.column(name).combine_chunks()
+        column = _whole(index.column(name))
         digest.update(f"{name}:{INDEX_SCHEMA.field(name).type}:{len(column)};".encode())
         if pa.types.is_string(column.type):
             lengths = pc.fill_null(pc.binary_length(column), -1)
             digest.update(np.asarray(lengths, dtype="<i4").tobytes())
-            digest.update("".join(column.drop_null().to_pylist()).encode("utf-8", "surrogatepass"))
+            digest.update(_bytes_of(column.drop_null()))
         else:
             values = column.to_numpy(zero_copy_only=False)
-            digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
+            digest.update(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
     return f"sha256:{digest.hexdigest()}"
 
 
-def histogram(index: pa.Table) -> list[dict[str, Any]]:
-    """Return rows per (source, origin, generation, class, generator), sorted."""
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def _bytes_of(texts: pa.Array) -> memoryview:
+    """Return the UTF-8 of texts without nulls, one after the other."""
+    offsets, data = texts.buffers()[1:]
+    if data is None or len(texts) == 0:
+        return memoryview(b"")
+    bounds = np.frombuffer(offsets, dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    return memoryview(data)[int(bounds[0]) : int(bounds[-1])]
+
+
+def real_digest(index: pa.Table) -> str:
+    """Return SHA-256 over the distinct ids of the real rows of a sorted index, 16 bytes each, big-endian."""
+    real = index.filter(pc.equal(index.column("origin"), int(Origin.REAL)))
+    words = np.stack([real.column(name).to_numpy() for name in ("id_hi", "id_lo")], axis=1)
+    is_new = np.ones(len(words), dtype=bool)
+    is_new[1:] = (words[1:] != words[:-1]).any(axis=1)
+    return sha256_hex([words[is_new].astype(">u8").tobytes()])
+
+
+def root_digest(digests: Iterable[str]) -> str:
+    """Return the digest over the digests of shards, whatever their order."""
+    return sha256_hex([digest.encode() for digest in sorted(digests)])
+
+
+def histogram(index: pa.Table) -> Histogram:
+    """Return rows per (source, origin, generation, class, generator)."""
     grouped = index.group_by(_GROUP).aggregate([([], "count_all")]).to_pylist()
-    return sorted(grouped, key=lambda group: tuple(str(group[name]) for name in _GROUP))
+    return Counter({tuple(group[name] for name in _GROUP): int(group["count_all"]) for group in grouped})
 
 
-def histogram_digest(index: pa.Table) -> str:
-    """Return the digest over :func:`histogram`."""
-    return sha256_hex([canonical_bytes(histogram(index))])
+def histogram_digest(counts: Histogram) -> str:
+    """Return the digest over a histogram, in a fixed order."""
+    ordered = sorted(counts.items(), key=lambda item: tuple(map(str, item[0])))
+    return sha256_hex([canonical_bytes([[*group, rows] for group, rows in ordered])])
 
 
-def shards(index: pa.Table) -> Iterator[tuple[str, pa.Table, str]]:
-    """Yield (source, its rows, SHA-256 over its sorted ids), by source name."""
-    for source in sorted(pc.unique(index.column("source")).to_pylist()):
-        part = index.filter(pc.equal(index.column("source"), source))
-        words = np.stack([part.column("id_hi").to_numpy(), part.column("id_lo").to_numpy()], axis=1)
-        order = np.lexsort((words[:, 1], words[:, 0]))
-        yield source, part, sha256_hex([words[order].astype(">u8").tobytes()])
-
-
-def root_digest(shard_digests: list[str]) -> str:
-    """Return the digest over shard digests, in their order."""
-    return sha256_hex([digest.encode() for digest in shard_digests])
-
-
-def as_parquet(index: pa.Table) -> bytes:
-    """Return the index as Parquet bytes (zstd, dictionaries for text)."""
-    sink = io.BytesIO()
-    names = [field.name for field in INDEX_SCHEMA if pa.types.is_string(field.type)]
-    pq.write_table(index, sink, compression="zstd", use_dictionary=names, write_statistics=True)
-    return sink.getvalue()
+def cut(index: pa.Table) -> Iterator[tuple[str, int, pa.Table]]:
+    """Yield (source, number, at most :data:`SHARD_ROWS` of its rows) by source name, rows in their order."""
+    sources = index.column("source")
+    for source in sorted(pc.unique(sources).to_pylist()):
+        part = index.filter(pc.equal(sources, source))
+        for number, start in enumerate(range(0, part.num_rows, SHARD_ROWS)):
+            yield source, number, part.slice(start, SHARD_ROWS)
 
 
 def origin_name(code: int) -> str:

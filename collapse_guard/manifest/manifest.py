@@ -1,38 +1,43 @@
-"""A manifest as one value: header and index, built from tagged rows, written and read whole."""
+"""A manifest as one value: header and shards, built from tagged rows or put together, written and read."""
 
 from __future__ import annotations
 
 import datetime as dt
+import itertools
+import math
 import os
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Required, TypedDict, Unpack
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from collapse_guard._atomic import write_bytes
 from collapse_guard.errors import ManifestError
 from collapse_guard.kernels import sha256_hex
-from collapse_guard.manifest.header import FilterReceipt, Header, IndexEntry, ParentLink, ShardEntry, SourceEntry
+from collapse_guard.manifest.engine import connected
+from collapse_guard.manifest.header import SCHEMA, Header, IndexEntry, SourceEntry
 from collapse_guard.manifest.index import (
     INDEX_SCHEMA,
-    as_parquet,
-    content_digest,
+    Histogram,
+    cut,
+    histogram,
     histogram_digest,
     index_of,
     origin_name,
     root_digest,
-    shards,
 )
+from collapse_guard.manifest.shard import Shard, shard_of, write_shard
 from collapse_guard.records import UNKNOWN_GENERATION, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
+
+    from collapse_guard.manifest.engine import Limits
+    from collapse_guard.manifest.header import FilterReceipt, ParentLink, TakedownEntry, Unit
 
 
 MAX_GENERATION: Final = UNKNOWN_GENERATION - 1
@@ -54,12 +59,12 @@ class Manifest:
     Args:
         header: the checked JSON header.
         path: the header file, None while in memory.
-        table: the index while in memory; read from beside the header otherwise.
+        shards: its shards, in the order of the header.
     """
 
     header: Header
-    path: Path | None = None
-    table: pa.Table | None = field(default=None, repr=False, compare=False)
+    path: Path | None
+    shards: tuple[Shard, ...]
 
     @property
     def digest(self) -> str:
@@ -71,164 +76,266 @@ class Manifest:
         """Name for people: file if there is one."""
         return str(self.path) if self.path is not None else self.header.name
 
-    @cached_property
+    @property
     def index(self) -> pa.Table:
-        """One row per training row; raises ManifestError if the file cannot be read or has other columns."""
-        if self.table is not None:
-            return self.table
-        return _read_index(self._index_path())
+        """All index rows in memory, shard after shard; for questions at any size there is :meth:`rows_by`."""
+        return pa.concat_tables([INDEX_SCHEMA.empty_table(), *(shard.read() for shard in self.shards)]).combine_chunks()
 
-    def _index_path(self) -> Path:
-        if self.path is None:
-            raise ManifestError(f"manifest {self.header.name!r} has neither a table nor a file")
-        return self.path.parent / self.header.index.path
+    def check_readable(self) -> None:
+        """Raise ManifestError unless every part is there, whole and of the right form; reads footers only."""
+        for shard in self.shards:
+            shard.check_readable()
 
     def verify(self) -> tuple[Mismatch, ...]:
-        """Return every digest that does not match; raises ManifestError if the index cannot be read."""
-        header = self.header
+        """Return every digest that does not match, reading one shard at a time.
+
+        Raises ManifestError if a part cannot be read.
+        """
+        counts: Histogram = Histogram()
         found: list[Mismatch] = []
-        if self.table is None:
-            found.append(Mismatch("index file", header.index.digest, sha256_hex([_read_bytes(self._index_path())])))
-        index = self.index
-        parts = list(shards(index))
-        sources, entries = _described(parts)
-        found.append(Mismatch("index rows", str(header.index.rows), str(index.num_rows)))
-        found.append(Mismatch("index content", header.index.content_digest, content_digest(index)))
-        found.append(Mismatch("class histogram", header.class_histogram_digest, histogram_digest(index)))
-        found += _compared("shard", {e.source: e.digest for e in header.shards}, {e.source: e.digest for e in entries})
-        found += _compared("shard entry", _shown(header.shards), _shown(entries))
-        found += _compared("source", _shown(header.sources), _shown(sources))
-        found.append(Mismatch("root", header.root_digest, root_digest([digest for _, _, digest in parts])))
+        seen: list[Shard] = []
+        for shard in self.shards:
+            again = _again(shard, shard.read() if shard.path is None else replace(shard, table=None).read())
+            if shard.path is not None and shard.entry.part_digest is not None:
+                bytes_digest = sha256_hex([_read_bytes(shard.path)])
+                found.append(Mismatch(f"part of {shard.entry.name}", shard.entry.part_digest, bytes_digest))
+            counts += again.histogram()
+            found += _compared(f"shard {shard.entry.name}", _figures(shard), _figures(again))
+            seen.append(replace(again, table=None))
+        header = _header_figures(self.header)
+        found += _compared("", header, _header_figures(_described(self.header, seen, counts)))
         return tuple(mismatch for mismatch in found if mismatch.expected != mismatch.found)
 
-    def class_rows(self, origin: Origin | None = None) -> dict[str, int]:
-        """Return rows per class, of one origin or of all; rows without a class are left out."""
-        index = self.index if origin is None else self.index.filter(pc.equal(self.index.column("origin"), int(origin)))
-        counted = index.column("class").drop_null().value_counts().to_pylist()
-        return {str(entry["values"]): int(entry["counts"]) for entry in counted}
-
-    def rows_by(self, *names: str) -> dict[tuple[Any, ...], int]:
+    def rows_by(self, *names: str, limits: Limits | None = None) -> dict[tuple[Any, ...], int]:
         """Return rows per combination of index columns, sorted."""
-        grouped = self.index.group_by(list(names)).aggregate([([], "count_all")]).to_pylist()
-        counted = {tuple(group[name] for name in names): int(group["count_all"]) for group in grouped}
-        return dict(sorted(counted.items(), key=lambda item: tuple(map(str, item[0]))))
+        return {group: rows for group, (rows, _) in self._counted(names, "", limits).items()}
+
+    def amount_by(self, *names: str, limits: Limits | None = None) -> dict[tuple[Any, ...], float]:
+        """Return the amount per combination of index columns, in the unit of the manifest, sorted."""
+        return {group: amount for group, (_, amount) in self._counted(names, "", limits).items()}
+
+    def class_rows(self, origin: Origin | None = None, *, trained: bool = False) -> dict[str, int]:
+        """Return rows per class, of one origin or of all; rows without a class are left out.
+
+        Args:
+            trained: only rows whose amount is not zero.
+        """
+        where = "WHERE class IS NOT NULL" + (" AND amount > 0" if trained else "")
+        counted = self._counted(("class", "origin"), where, None)
+        rows: dict[str, int] = {}
+        for (label, code), (n_rows, _) in counted.items():
+            if origin is None or code == int(origin):
+                rows[str(label)] = rows.get(str(label), 0) + n_rows
+        return rows
+
+    def _counted(
+        self, names: Sequence[str], where: str, limits: Limits | None
+    ) -> dict[tuple[Any, ...], tuple[int, float]]:
+        unknown = [name for name in names if name not in INDEX_SCHEMA.names]
+        if unknown:
+            raise ManifestError(f"an index has no column {unknown[0]!r}; it has {', '.join(INDEX_SCHEMA.names)}")
+        columns = ", ".join(f'"{name}"' for name in names)
+        query = f"SELECT {columns}, count(*), fsum(amount) FROM rows {where} GROUP BY ALL"  # noqa: S608 - of our own names
+        with connected(limits, rows=self) as database:
+            found = database.execute(query).fetchall()
+        found.sort(key=lambda row: tuple(map(str, row[:-2])))
+        return {tuple(row[:-2]): (int(row[-2]), float(row[-1])) for row in found}
+
+    def trains_same_rows(self, other: Manifest) -> bool:
+        """Return whether both train the same rows, each as often and of the same origin; classes may differ."""
+        if self.header.root_digest == other.header.root_digest:
+            return True
+        names = ["id_hi", "id_lo", "origin", "amount"]
+        order = [(name, "ascending") for name in names]
+        first, second = (each.index.select(names).sort_by(order) for each in (self, other))
+        return bool(first.equals(second))
 
     @property
     def n_rows(self) -> int:
-        """Rows of the training set."""
+        """Rows of the index, with those that are only retained."""
         return self.header.index.rows
+
+    @property
+    def amount(self) -> float:
+        """What trains, in the unit of the manifest."""
+        return math.fsum(shard.amount for shard in self.header.shards)
 
     def n_origin_rows(self, origin: Origin) -> int:
         """Rows of one origin."""
+        if origin is Origin.REAL:
+            return sum(shard.real_rows for shard in self.header.shards)
         return self.rows_by("origin").get((int(origin),), 0)
 
-
-def build_manifest(
-    rows: pa.Table,
-    *,
-    name: str,
-    generation: int,
-    class_column: str | None,
-    parents: Sequence[ParentLink] = (),
-    filters: Sequence[FilterReceipt] = (),
-    policy_digest: str | None = None,
-) -> Manifest:
-    """Return the manifest of tagged training ``rows``, in memory.
-
-    Raises ManifestError for no rows, ProvenanceError for rows that are not tagged.
-    """
-    if rows.num_rows == 0:
-        raise ManifestError("a manifest needs rows, got none; add a source first")
-    if not 0 <= generation <= MAX_GENERATION:
-        raise ManifestError(f"generation must be 0 to {MAX_GENERATION}, got {generation}")
-    index = index_of(rows, class_column=class_column)
-    parts = list(shards(index))
-    sources, entries = _described(parts)
-    header = Header(
-        name=name,
-        generation=generation,
-        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        tool=f"collapse-guard {version('collapse-guard')}",
-        policy_digest=policy_digest,
-        parents=tuple(parents),
-        sources=sources,
-        shards=entries,
-        root_digest=root_digest([digest for _, _, digest in parts]),
-        class_histogram_digest=histogram_digest(index),
-        index=IndexEntry(
-            path="unwritten.parquet",
-            digest=sha256_hex([]),
-            content_digest=content_digest(index),
-            rows=index.num_rows,
-        ),
-        filters=tuple(filters),
-    )
-    return Manifest(header, None, index)
+    def origin_amount(self, origin: Origin) -> float:
+        """Amount of one origin, in the unit of the manifest."""
+        return self.amount_by("origin").get((int(origin),), 0.0)
 
 
-def _described(parts: list[tuple[str, pa.Table, str]]) -> tuple[tuple[SourceEntry, ...], tuple[ShardEntry, ...]]:
-    """Return the header's entries of sources and of shards."""
-    entries = tuple(
-        ShardEntry(name=f"{source}#0", source=source, rows=part.num_rows, digest=digest)
-        for source, part, digest in parts
-    )
-    return tuple(_source(source, part, digest) for source, part, digest in parts), entries
+def _again(shard: Shard, rows: pa.Table) -> Shard:
+    """Return the shard as its rows say; a part without rows or of several sources is described by what it holds."""
+    try:
+        return shard_of(rows, name=shard.entry.name, file=shard.entry.file)
+    except ManifestError:
+        names = sorted(pc.unique(rows.column("source")).to_pylist())
+        entry = shard.entry.model_copy(update={"source": ", ".join(names), "rows": rows.num_rows})
+        return Shard(entry, rows, counts=histogram(rows))
 
 
-def _shown(entries: Sequence[SourceEntry | ShardEntry]) -> dict[str, str]:
-    """Return each entry as text, by its name."""
-    return {entry.name: entry.model_dump_json() for entry in entries}
+def _figures(shard: Shard) -> dict[str, str]:
+    return {key: str(value) for key, value in shard.entry.model_dump(exclude={"file", "name", "part_digest"}).items()}
+
+
+def _header_figures(header: Header) -> dict[str, str]:
+    """Return every figure of a header that its shards decide, as text."""
+    figures = {f"source {source.name}": source.model_dump_json() for source in header.sources}
+    return figures | {
+        "root": header.root_digest,
+        "real root": header.real_root_digest,
+        "class histogram": header.class_histogram_digest,
+        "index rows": str(header.index.rows),
+    }
 
 
 def _compared(part: str, recorded: dict[str, str], computed: dict[str, str]) -> list[Mismatch]:
-    names = sorted(recorded.keys() | computed.keys())
+    names = [*recorded, *(name for name in computed if name not in recorded)]
     absent = "(absent)"
-    return [Mismatch(f"{part} {name}", recorded.get(name, absent), computed.get(name, absent)) for name in names]
+    return [
+        Mismatch(f"{part} {name}".strip(), recorded.get(name, absent), computed.get(name, absent)) for name in names
+    ]
 
 
-def _source(source: str, part: pa.Table, digest: str) -> SourceEntry:
-    origins = {origin_name(code) for code in pc.unique(part.column("origin")).to_pylist()}
-    generators = sorted(pc.unique(part.column("generator").drop_null()).to_pylist())
-    return SourceEntry(
-        name=source,
-        origin=origins.pop() if len(origins) == 1 else Origin.MIXED.name.lower(),
-        generators=tuple(generators),
-        rows=part.num_rows,
-        root_digest=root_digest([digest]),
+class Facts(TypedDict, total=False):
+    """What a manifest says beside its rows; all but ``name`` and ``generation`` may be left out."""
+
+    name: Required[str]
+    generation: Required[int]
+    class_column: str | None
+    parents: Sequence[ParentLink]
+    filters: Sequence[FilterReceipt]
+    policy_digest: str | None
+    unit: Unit
+    unit_column: str | None
+    id_rule: str
+    takedowns: TakedownEntry | None
+
+
+def manifest_of(shards: Sequence[Shard], **facts: Unpack[Facts]) -> Manifest:
+    """Return the manifest of ``shards``, in the order of their names; ``facts`` are those of :class:`Facts`.
+
+    Raises ManifestError for no shard, for two of one name, and for a generation out of range.
+    """
+    if not shards:
+        raise ManifestError("a manifest needs rows, got none; add a source first")
+    if not 0 <= facts["generation"] <= MAX_GENERATION:
+        raise ManifestError(f"generation must be 0 to {MAX_GENERATION}, got {facts['generation']}")
+    ordered = sorted(shards, key=lambda shard: shard.entry.name)
+    twice = [a.entry.name for a, b in itertools.pairwise(ordered) if a.entry.name == b.entry.name]
+    if twice:
+        raise ManifestError(f"two shards are called {twice[0]!r}; give their files or sources names of their own")
+    counts: Histogram = Histogram()
+    for shard in ordered:
+        counts += shard.histogram()
+    lists = {"parents": tuple(facts.get("parents", ())), "filters": tuple(facts.get("filters", ()))}
+    nothing = sha256_hex([])
+    unfilled = Header.model_validate(
+        {
+            **facts,
+            **lists,
+            "schema": SCHEMA,
+            "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            "tool": f"collapse-guard {version('collapse-guard')}",
+            "sources": (),
+            "shards": (),
+            "root_digest": nothing,
+            "real_root_digest": nothing,
+            "class_histogram_digest": nothing,
+            "index": IndexEntry(folder="unwritten.index", rows=0),
+        }
+    )
+    return Manifest(_described(unfilled, ordered, counts), None, tuple(ordered))
+
+
+def _described(header: Header, shards: Sequence[Shard], counts: Histogram) -> Header:
+    """Return ``header`` with everything that its shards decide."""
+    n_rows = sum(shard.entry.rows for shard in shards)
+    return header.model_copy(
+        update={
+            "sources": _sources(shards, counts),
+            "shards": tuple(shard.entry for shard in shards),
+            "root_digest": root_digest(shard.entry.digest for shard in shards),
+            "real_root_digest": root_digest(shard.entry.real_digest for shard in shards if shard.entry.real_rows),
+            "class_histogram_digest": histogram_digest(counts),
+            "index": header.index.model_copy(update={"rows": n_rows}),
+        }
     )
 
 
-def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Manifest:
-    """Write header and index; returns the manifest as it now stands on disk.
+def _sources(shards: Sequence[Shard], counts: Histogram) -> tuple[SourceEntry, ...]:
+    entries = []
+    for name in sorted({shard.entry.source for shard in shards}):
+        parts = [shard.entry for shard in shards if shard.entry.source == name]
+        origins = {origin_name(origin) for source, origin, *_ in counts if source == name}
+        generators = {generator for source, *_, generator in counts if source == name and generator is not None}
+        entries.append(
+            SourceEntry(
+                name=name,
+                origin=origins.pop() if len(origins) == 1 else Origin.MIXED.name.lower(),
+                generators=tuple(sorted(generators)),
+                rows=sum(part.rows for part in parts),
+                real_rows=sum(part.real_rows for part in parts),
+                amount=math.fsum(part.amount for part in parts),
+                root_digest=root_digest(part.digest for part in parts),
+            )
+        )
+    return tuple(entries)
 
-    The index comes first, under a name that holds its digest, so that an older header keeps its own index.
+
+def build_manifest(rows: pa.Table, **facts: Unpack[Facts]) -> Manifest:
+    """Return the manifest of tagged training ``rows``, in memory; ``cg_amount`` is read if it is there.
+
+    Raises as :func:`manifest_of`, and ProvenanceError for rows that are not tagged.
+    """
+    index = index_of(rows, class_column=facts.get("class_column"))
+    return manifest_of([shard_of(part, name=f"{source}#{number}") for source, number, part in cut(index)], **facts)
+
+
+def index_folder(path: Path) -> Path:
+    """Return the folder of the parts of the manifest whose header is at ``path``.
+
+    >>> index_folder(Path("gen4/manifest.cgm.json")).as_posix()
+    'gen4/manifest.index'
+    """
+    return path.parent / f"{path.name.removesuffix('.json').removesuffix('.cgm')}.index"
+
+
+def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Manifest:
+    """Write parts and header; returns the manifest as it now stands on disk.
+
+    The parts come first, under names made of their digests, so that an older header keeps its own.
     """
     target = Path(path)
     if target.is_dir():
         raise ManifestError(f"{target} is a directory; name a file such as {target / 'manifest.cgm.json'}", path=target)
     if "\\" in target.name:
         raise ManifestError(f"{target}: a manifest's name holds no backslash; name another file", path=target)
-    data = as_parquet(manifest.index)
-    stem = target.name.removesuffix(".json").removesuffix(".cgm")
-    entry = manifest.header.index.model_copy(
-        update={
-            "path": f"{stem}.{sha256_hex([data])[7:19]}.parquet",
-            "digest": sha256_hex([data]),
-        }
-    )
-    header = manifest.header.model_copy(update={"index": entry})
-    write_bytes(target.parent / entry.path, data)
+    folder = index_folder(target)
+    shards = tuple(write_shard(shard, folder) for shard in manifest.shards)
+    index = manifest.header.index.model_copy(update={"folder": folder.name})
+    entries = tuple(shard.entry for shard in shards)
+    header = manifest.header.model_copy(update={"index": index, "shards": entries})
     write_bytes(target, header.as_json())
-    return Manifest(header, target, manifest.index)
+    return Manifest(header, target, shards)
 
 
 def load_manifest(path: str | PathLike[str]) -> Manifest:
-    """Return the manifest whose header is at ``path``; the index is read when first asked for.
+    """Return the manifest whose header is at ``path``; parts are read when first asked for.
 
     Raises ManifestError for a missing file, a directory, or a header that this version cannot read.
     """
     target = Path(path)
-    return Manifest(Header.from_json(_read_bytes(target), path=str(target)), target)
+    header = Header.from_json(_read_bytes(target), path=str(target))
+    folder = target.parent / header.index.folder
+    return Manifest(header, target, tuple(Shard(entry, None, folder / entry.part) for entry in header.shards))
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -241,20 +348,3 @@ def _read_bytes(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ManifestError(f"{path}: cannot be read: {reason}", path=path) from None
-
-
-def _read_index(path: Path) -> pa.Table:
-    _read_bytes(path)
-    try:
-        index = pq.read_table(path, partitioning=None)
-        index.validate(full=True)
-    except (pa.ArrowException, OSError, UnicodeDecodeError):
-        text = f"{path}: not a readable Parquet file, it was cut or changed; restore it, or write the manifest again"
-        raise ManifestError(text, path=path) from None
-    if sorted(index.schema.names) != sorted(INDEX_SCHEMA.names):
-        wanted = ", ".join(INDEX_SCHEMA.names)
-        raise ManifestError(f"{path}: columns are {', '.join(index.schema.names)}; expected {wanted}", path=path)
-    try:
-        return index.select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA).combine_chunks()
-    except (pa.ArrowException, ValueError) as error:
-        raise ManifestError(f"{path}: {str(error).splitlines()[0]}; write the manifest again", path=path) from None

@@ -1,102 +1,184 @@
-"""The accumulation proof: real rows of the parent that are not real rows of the child (DuckDB anti-join)."""
+"""The accumulation proof: is every real row of the parent a real row of the child?"""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from collapse_guard.kernels import id_hex, one_line
+import pyarrow as pa
+
+from collapse_guard.manifest.antijoin import anti_joined, id_ranges, lost_batches
+from collapse_guard.manifest.engine import connected
+from collapse_guard.manifest.ladder import Level, Step, refuse_other_rules, step_of
+from collapse_guard.manifest.loss import NO_LOSS, Loss, Tally, tallied
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from os import PathLike
 
-    import duckdb
-
+    from collapse_guard.manifest.engine import Limits
     from collapse_guard.manifest.manifest import Manifest
+    from collapse_guard.manifest.takedowns import Takedowns
     from collapse_guard.records import Origin
-
-MAX_IDS: Final = 10
-
-_LOST: Final = """
-CREATE TEMP TABLE lost AS
-SELECT DISTINCT p.id_hi, p.id_lo, p.source, p.class FROM previous p
-ANTI JOIN (SELECT id_hi, id_lo FROM current WHERE origin = 1) c ON p.id_hi = c.id_hi AND p.id_lo = c.id_lo
-WHERE p.origin = 1 AND (? OR list_contains(?, p.source)) AND NOT list_contains(?, p.source)
-"""
-_NEW: Final = """
-SELECT n.class, count(*) FROM current n
-ANTI JOIN previous p ON n.id_hi = p.id_hi AND n.id_lo = p.id_lo
-WHERE n.origin = ? GROUP BY n.class ORDER BY n.class NULLS LAST
-"""
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
-    """Real rows that a generation lost.
+class Proof:
+    """What the accumulation proof found.
 
     Args:
-        n_rows: how many.
-        by_source_and_class: (source, class or None, rows), largest first.
-        ids: at most ten of them, as 32 hexadecimal digits.
+        level: the step of the ladder that decided.
+        loss: real rows of the parent that the child lacks and no takedown covers.
+        taken_down: those that a takedown covers; without ids.
+        by_takedown: (reason, date, rows) of the takedowns that cover them.
+        n_real_rows_before: real rows of the parent in scope.
+        n_changed_shards: shards of the parent that had to be compared row by row.
+        n_compared_rows: real rows in them.
     """
 
-    n_rows: int = 0
-    by_source_and_class: tuple[tuple[str, str | None, int], ...] = ()
-    ids: tuple[str, ...] = ()
+    level: Level
+    loss: Loss = NO_LOSS
+    taken_down: Loss = NO_LOSS
+    by_takedown: tuple[tuple[str, str, int], ...] = ()
+    n_real_rows_before: int = 0
+    n_changed_shards: int = 0
+    n_compared_rows: int = 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing real was lost but by takedowns."""
+        return self.loss.n_rows == 0
 
     def describe(self) -> str:
-        """Return one line: how many rows, of which source and class, which ids.
+        """Return one line: what was compared, at which step, and what came of it.
 
-        >>> Loss(3, (("web", "cat", 3),), ("00ff",)).describe()
-        '3 real rows lost: web/cat 3; ids 00ff'
+        >>> Proof(Level.ROOT, n_real_rows_before=5).describe()
+        'every real row is kept (of 5, by the root digest)'
         """
-        row = "row" if self.n_rows == 1 else "rows"
-        return f"{self.n_rows} real {row} lost: {listed(self.by_source_and_class, self.ids)}"
+        by = {
+            Level.ROOT: "the root digest",
+            Level.SHARDS: "the digests of shards",
+            Level.ROWS: f"{self.n_compared_rows} rows of {self.n_changed_shards} changed shards",
+        }[self.level]
+        lost = f"{self.loss.n_rows} real {'row' if self.loss.n_rows == 1 else 'rows'} lost"
+        n_taken = self.taken_down.n_rows
+        covered = f"; {n_taken} {'row' if n_taken == 1 else 'rows'} left under takedowns" if n_taken else ""
+        return f"{'every real row is kept' if self.holds else lost}{covered} (of {self.n_real_rows_before}, by {by})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "level": self.level.value,
+            "holds": self.holds,
+            "summary": self.describe(),
+            "n_real_rows_before": self.n_real_rows_before,
+            "n_changed_shards": self.n_changed_shards,
+            "n_compared_rows": self.n_compared_rows,
+            "n_lost_rows": self.loss.n_rows,
+            "lost_by": [list(group) for group in self.loss.by_source_and_class],
+            "lost_ids": list(self.loss.ids),
+            "n_taken_down_rows": self.taken_down.n_rows,
+            "taken_down_by": [list(group) for group in self.by_takedown],
+        }
 
 
-def listed(groups: Sequence[tuple[str, str | None, int]], ids: Sequence[str]) -> str:
-    """Return rows by source and class, five groups at most, and their ids, as one line.
+def prove_accumulation(
+    previous: Manifest,
+    current: Manifest,
+    *,
+    scope: Sequence[str] | None = None,
+    exempt: Sequence[str] = (),
+    takedowns: Takedowns | None = None,
+    limits: Limits | None = None,
+    lost_to: str | PathLike[str] | None = None,
+) -> Proof:
+    """Prove that ``current`` holds every real row of ``previous``, by the cheapest step that can.
 
-    >>> listed([("web", None, 2)], ["00ff"])
-    'web/(no class) 2; ids 00ff'
+    Equal root digests decide without opening a part; so do shard digests. What is left is an exact anti-join of ids in
+    DuckDB, range by range, of changed shards first and of all others for what those lack. A row that moved to another
+    source, class or shard is kept; one that is no longer real is lost.
+
+    Args:
+        previous: manifest of the parent generation.
+        current: manifest of the generation that is checked.
+        scope: sources that must accumulate; None for all.
+        exempt: sources that need not.
+        takedowns: lawful deletions, which are no loss.
+        limits: memory, threads and spill folder.
+        lost_to: Parquet file that gets every lost row: id, source and class; empty if nothing was lost.
+
+    The digests in both headers are taken as they are: ``manifest.verify()`` recomputes them (CG004), and only then
+    does an equal digest say something about the parts on disk.
+
+    Raises ManifestError if the ids follow different rules, or for a part that cannot be read.
     """
-    shown = ", ".join(one_line(f"{source}/{label or '(no class)'} {rows}") for source, label, rows in groups[:5])
-    more = f" and {len(groups) - 5} more groups" if len(groups) > 5 else ""  # noqa: PLR2004 - as many as are shown
-    return f"{shown}{more}; ids {', '.join(ids)}"
+    step = step_of(previous, current, scope=scope, exempt=exempt)
+    if step.level is not Level.ROWS:
+        return proof_of(step, tallied([], takedowns=takedowns, lost_to=lost_to))
+    with connected(limits) as database:
+        anti_joined(database, step)
+        return proof_of(step, tallied(lost_batches(database), takedowns=takedowns, lost_to=lost_to))
+
+
+def proof_of(step: Step, tally: Tally) -> Proof:
+    """Return the proof that a step of the ladder and the rows lost there make."""
+    return Proof(
+        step.level,
+        tally.loss,
+        tally.taken_down,
+        tally.by_takedown,
+        step.n_real_rows_before,
+        len(step.previous),
+        step.n_rows,
+    )
 
 
 def lost_real_rows(
-    previous: Manifest, current: Manifest, *, scope: Sequence[str] | None = None, exempt: Sequence[str] = ()
+    previous: Manifest,
+    current: Manifest,
+    *,
+    scope: Sequence[str] | None = None,
+    exempt: Sequence[str] = (),
+    limits: Limits | None = None,
 ) -> Loss:
     """Return the distinct real rows of ``previous`` that are not real rows of ``current``.
 
     Args:
         scope: sources that must accumulate; None for all.
         exempt: sources that need not.
+        limits: memory, threads and spill folder.
     """
-    with _connected(previous, current) as database:
-        database.execute(_LOST, [scope is None, list(scope or ()), list(exempt)])
-        groups = database.execute(
-            "SELECT source, class, count(*) FROM lost GROUP BY ALL ORDER BY 3 DESC, 1, 2 NULLS LAST"
-        ).fetchall()
-        ids = database.execute(
-            "SELECT DISTINCT id_hi, id_lo FROM lost ORDER BY id_hi, id_lo LIMIT ?", [MAX_IDS]
-        ).fetchall()
-    grouped = tuple((str(source), label, int(rows)) for source, label, rows in groups)
-    return Loss(sum(rows for _, _, rows in grouped), grouped, tuple(id_hex(hi, lo) for hi, lo in ids))
+    return prove_accumulation(previous, current, scope=scope, exempt=exempt, limits=limits).loss
 
 
-def new_rows_by_class(previous: Manifest, current: Manifest, *, origin: Origin) -> dict[str | None, int]:
+def taken_down_rows(manifest: Manifest, takedowns: Takedowns) -> Loss:
+    """Return the rows of ``manifest``, of any origin, that should be gone; reads one shard at a time."""
+    return tallied(_covered(shard.read(), takedowns) for shard in manifest.shards).loss
+
+
+def _covered(rows: pa.Table, takedowns: Takedowns) -> pa.Table:
+    is_covered = takedowns.covers(rows.column("id_hi").to_numpy(), rows.column("id_lo").to_numpy())
+    return rows.filter(pa.array(is_covered))
+
+
+_NEW: Final = """
+SELECT class, count(*)
+FROM (SELECT id_hi, id_lo, class FROM current WHERE origin = $origin AND id_hi BETWEEN $lo AND $hi)
+ANTI JOIN (SELECT id_hi, id_lo FROM previous WHERE id_hi BETWEEN $lo AND $hi) USING (id_hi, id_lo)
+GROUP BY class
+"""
+
+
+def new_rows_by_class(
+    previous: Manifest, current: Manifest, *, origin: Origin, limits: Limits | None = None
+) -> dict[str | None, int]:
     """Return rows of ``origin`` that only ``current`` holds, per class."""
-    with _connected(previous, current) as database:
-        found: list[tuple[Any, ...]] = database.execute(_NEW, [int(origin)]).fetchall()
-    return {label: int(rows) for label, rows in found}
-
-
-def _connected(previous: Manifest, current: Manifest) -> duckdb.DuckDBPyConnection:
-    import duckdb  # noqa: PLC0415 - 0.1 s that reading a header need not pay
-
-    database = duckdb.connect(":memory:", config={"preserve_insertion_order": "false"})
-    database.register("previous", previous.index)
-    database.register("current", current.index)
-    return database
+    refuse_other_rules(previous, current)
+    found: Counter[str | None] = Counter()
+    ranges = id_ranges((*previous.shards, *current.shards), max(previous.n_rows, current.n_rows))
+    with connected(limits, previous=previous, current=current) as database:
+        for lo, hi in ranges:
+            rows = database.execute(_NEW, {"origin": int(origin), "lo": lo, "hi": hi}).fetchall()
+            found.update({label: int(n_rows) for label, n_rows in rows})
+    return dict(sorted(found.items(), key=lambda item: (item[0] is None, item[0] or "")))

@@ -20,6 +20,8 @@ def contradictions(policy: Policy) -> Iterator[Contradiction]:
     """Yield (path of the key, what it contradicts) for everything that cannot hold at once."""
     yield from _within_sources(policy)
     yield from _between_sources(policy)
+    yield from _wanted(policy)
+    yield from _needs(policy)
     yield from _scope(policy)
     for code, severity in policy.severity.items():
         if code in UNSAFE_TO_LOWER and severity != "error":
@@ -51,6 +53,57 @@ def _between_sources(policy: Policy) -> Iterator[Contradiction]:
     if made > 1 - policy.mix.real_min_share + 1e-9:
         text = f"floors of non-real sources add up to {made:g}, real_min_share {policy.mix.real_min_share:g} leaves"
         yield ("mix", "real_min_share"), f"{text} {1 - policy.mix.real_min_share:g}"
+
+
+def _wanted(policy: Policy) -> Iterator[Contradiction]:
+    """Yield what is wrong with the shares that sources want."""
+    wanted, by_generator = 0.0, dict[str, float]()
+    for name, source in policy.sources.items():
+        if source.share is None:
+            continue
+        wanted += source.share
+        if source.origin not in {"synthetic", None}:
+            yield ("sources", name, "share"), f"shares are wanted of synthetic sources, this one is {source.origin}"
+        if source.max_share is not None and source.share > source.max_share:
+            yield ("sources", name, "share"), f"it is above this source's max_share {source.max_share:g}"
+        if source.min_share is not None and source.share < source.min_share:
+            yield ("sources", name, "share"), f"it is below this source's min_share {source.min_share:g}"
+        if source.generator is not None:
+            by_generator[source.generator] = by_generator.get(source.generator, 0.0) + source.share
+    yield from _above_generator_cap(by_generator, policy.mix.per_generator_max_share)
+    floor, ratio = policy.mix.real_min_share, policy.mix.synthetic_to_real_max
+    if wanted > 1 - floor + 1e-9 or wanted >= 1:
+        text = f"the wanted shares add up to {wanted:g}, real_min_share {floor:g} leaves {1 - floor:g}"
+        yield ("sources",), text if wanted < 1 or floor > 0 else f"the wanted shares add up to {wanted:g}, 1 or more"
+    elif ratio is not None and wanted > (1 - wanted) * ratio + 1e-9:
+        text = f"the wanted shares add up to {wanted:g}, {ratio:g} synthetic to 1 real leaves {ratio / (1 + ratio):g}"
+        yield ("mix", "synthetic_to_real_max"), text
+    if policy.mix.balance == "anchor" and any(source.share is not None for source in policy.sources.values()):
+        yield ("mix", "balance"), "sources.<name>.share deals the synthetic rows already; use one of the two"
+
+
+def _above_generator_cap(wanted: dict[str, float], cap: float | None) -> Iterator[Contradiction]:
+    for generator, share in wanted.items():
+        if cap is not None and share > cap + 1e-9:
+            text = f"sources of the generator {generator!r} want shares of {share:g}, which is above it"
+            yield ("mix", "per_generator_max_share"), text
+
+
+def _needs(policy: Policy) -> Iterator[Contradiction]:
+    """Yield what is asked of classes where the policy has none, and of weights that are read."""
+    has_classes = policy.coverage is not None and bool(policy.coverage.cells)
+    asked = {
+        "balance": policy.mix.balance == "anchor",
+        "budget": policy.mix.budget is not None,
+        "per_class_max_synthetic_share": policy.mix.per_class_max_synthetic_share is not None,
+    }
+    for key, is_asked in asked.items():
+        if is_asked and not has_classes:
+            yield ("mix", key), "it goes by class, and the policy has no coverage.cells that say what a class is"
+    if policy.mix.weights == "golden" and policy.unit == "weight":
+        yield ("mix", "weights"), "unit: weight reads weights from a column, golden makes them; use one of the two"
+    if policy.unit_column is not None and policy.unit == "rows":
+        yield ("unit_column",), "rows count 1 each; set unit to tokens, bytes or weight, or leave the column out"
 
 
 def _scope(policy: Policy) -> Iterator[Contradiction]:

@@ -14,6 +14,7 @@ from collapse_guard.errors import PolicyError, Problem
 from collapse_guard.plugins import nearest
 from collapse_guard.policy.cells import code_keys, one_as_many
 from collapse_guard.policy.contradictions import contradictions
+from collapse_guard.policy.mix import OTHER_SHAPES, SHAPES
 from collapse_guard.policy.schema import Policy
 from collapse_guard.policy.yaml_tree import MAX_POLICY_BYTES, Tree, dotted, read_tree, tree_of
 
@@ -171,11 +172,13 @@ def _place(tree: Tree, path: tuple[str | int, ...]) -> tuple[str, int | None]:
 
 
 def _written(tree: Tree, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Return ``path`` as it stands in the file: one cell declaration has no number, and a kind is no key of its own."""
+    """Return ``path`` as it stands in the file: one cell has no number, and a kind or shape is no key of its own."""
     node: Any = tree.values
     kept: list[str | int] = []
     for number, part in enumerate(path):
         is_there = part in node if isinstance(node, dict) else isinstance(node, list) and isinstance(part, int)
+        if not is_there and part in SHAPES:
+            continue
         if not is_there and isinstance(node, dict) and (isinstance(part, int) or number + 1 < len(path)):
             continue
         kept.append(part)
@@ -197,11 +200,20 @@ def _problem(tree: Tree, fault: dict[str, Any]) -> Problem:
         known = [tag.strip().strip("'") for tag in fault["ctx"]["expected_tags"].split(",")]
         tag = fault["ctx"]["tag"]
         return Problem("CG001", file, line, dotted(path), f"no kind is called {_shown(tag)}", nearest(tag, known))
-    message = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    remedy = ""
+    message = _sentence(fault["type"], fault["msg"])
+    remedy = OTHER_SHAPES.get(path, "") if fault["loc"][-1:] == (SHAPES[0],) else ""
     if isinstance(fault["input"], str) and re.fullmatch(r"[-+]?[0-9.]+[eE][-+]?[0-9]+", fault["input"]):
         remedy = f"YAML reads this as text: write {float(fault['input'])!r}"
-    return Problem("CG001", file, line, dotted(path), f"must be {message}, got {_shown(fault['input'])}", remedy)
+    return Problem("CG001", file, line, dotted(path), f"{message}, got {_shown(fault['input'])}", remedy)
+
+
+def _sentence(kind: str, message: str) -> str:
+    """Return what pydantic says of a fault as what the value must be."""
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    if kind in {"too_short", "too_long"}:
+        return re.sub(r"^\w+ should have (.*) after validation.*$", r"must have \1", message)
+    return f"must be {message.removeprefix('Input should be ')}"
 
 
 def _shown(value: Any) -> str:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from collapse_guard.errors import InputError
 from collapse_guard.kernels import canonical_bytes, sha256_hex
 from collapse_guard.policy.cells import CellsList, Labels, Score
+from collapse_guard.policy.mix import Identity, Mix, SourceRule
 from collapse_guard.policy.section import Drop, OpenShare, Rows, Section, Share
 
 RuleCode = Annotated[str, Field(pattern=r"^CG\d{3}$")]
@@ -32,41 +33,6 @@ class Manifests(Section):
     parent_digest: Sha256 | None = Field(None, description="pinned digest of the parent manifest (CG204)")
 
 
-class SourceRule(Section):
-    """What one source may contribute."""
-
-    origin: Literal["real", "synthetic", "mixed", "derived", "simulated", "unknown"] | None = Field(
-        None, description="origin that the rows of this source must have"
-    )
-    min_share: Share | None = Field(None, description="least share of the training set")
-    max_share: Share | None = Field(None, description="largest share of the training set")
-    accumulate: Literal["strict", "off"] | None = Field(None, description="'off' takes the source out of the proof")
-    generator: str | None = Field(None, description="the one generator this source may come from")
-    max_depth: int | None = Field(None, ge=0, le=254, description="largest generation of a row of this source")
-
-
-class Drift(Section):
-    """How far the mix may move between generations."""
-
-    metric: Literal["total_variation"] = "total_variation"
-    warn: Share = 0.05
-    error: Share = 0.10
-
-
-class Mix(Section):
-    """How much of what goes into the training set."""
-
-    real_min_share: Share = Field(
-        0.50, description="floor of the real share; at 0.5 drift noise stays under 0.67x of sampling noise"
-    )
-    synthetic_to_real_max: float | None = Field(
-        None, ge=0, allow_inf_nan=False, description="largest ratio of synthetic to real"
-    )
-    per_generator_max_share: Share | None = Field(None, description="largest share that one generator may supply")
-    drift: Drift | None = Field(None, json_schema_extra=_LATER)
-    seed: int = Field(0, ge=0, description="seed of the order in which synthetic rows are taken")
-
-
 class Accumulation(Section):
     """Real rows stay: the current generation holds every real row of its parent."""
 
@@ -76,7 +42,9 @@ class Accumulation(Section):
     replace_tolerance: Share = Field(
         0.10, description="lost real and new synthetic rows that differ by at most this share count as replaced (CG202)"
     )
-    takedowns: str | None = Field(None, json_schema_extra=_LATER)
+    takedowns: str | None = Field(
+        None, description="list of lawful deletions (JSON lines), relative to the policy file (CG207)"
+    )
     require_weight_above: float | None = Field(None, ge=0, json_schema_extra=_LATER)
 
 
@@ -261,7 +229,13 @@ class Policy(Section):
     version: Literal[1] = Field(description="version of the policy language")
     extends: str | None = Field(None, description="preset:NAME@1 or a file beside this one; maps merge, lists replace")
     name: str = "unnamed"
-    unit: Literal["rows", "tokens", "bytes", "weight"] = "rows"
+    unit: Literal["rows", "tokens", "bytes", "weight"] = Field("rows", description="what shares are counted in")
+    unit_column: str | None = Field(
+        None,
+        description="column with the amount of a row: a number, a list (tokens) or text (bytes); if left out, tokens are"
+        " counted in input_ids, bytes over all content, weights in weight",
+    )
+    identity: Identity = Identity()
     manifests: Manifests = Manifests()
     sources: dict[str, SourceRule] = Field(default_factory=dict)
     mix: Mix = Mix()

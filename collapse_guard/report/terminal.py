@@ -78,6 +78,9 @@ def place(finding: dict[str, Any]) -> str:
 def footer(view: dict[str, Any]) -> list[str]:
     """Return what was left out of the list, what was not checked, and the digests."""
     lines = not_evaluated(view)
+    proof = view.get("accumulation")
+    if proof and proof["holds"]:
+        lines.append(f"accumulation: {one_line(proof['summary'])}")
     lines += [f"note: {note}" for note in view["notes"]]
     n_more = len(failures(view)) - MAX_FINDINGS
     if n_more > 0:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collapse_guard.manifest import new_rows_by_class
+from collapse_guard.kernels import one_line
+from collapse_guard.manifest import listed, new_rows_by_class, taken_down_rows
 from collapse_guard.records import Finding, Origin, Severity, Status
-from collapse_guard.rules.loss import unknown_scope
+from collapse_guard.rules.integrity import problems
+from collapse_guard.rules.loss import changed_classes, unknown_scope
 from collapse_guard.rules.registry import Subject, rule
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ def _incomparable(subject: Subject, code: str) -> Finding | None:
     before, now = subject.previous.header.id_rule, subject.manifest.header.id_rule
     if before == now:
         return None
-    text = f"not evaluated: ids follow {before!r} and {now!r}"
+    text = f"not evaluated: ids follow {before!r} in the parent and {now!r} here"
     return Finding(code, Severity.ERROR, text, status=Status.INCONCLUSIVE)
 
 
@@ -31,7 +33,7 @@ def _incomparable(subject: Subject, code: str) -> Finding | None:
     needs=("policy", "manifest", "index", "parent"),
 )
 def real_rows_lost(subject: Subject) -> Iterator[Finding]:
-    """Anti-join of real ids, exact."""
+    """Root digest, shard digests, then an exact anti-join of real ids; lawful deletions (CG207) are no loss."""
     assert subject.policy is not None
     assert subject.manifest is not None
     if subject.previous is None:
@@ -43,9 +45,9 @@ def real_rows_lost(subject: Subject) -> Iterator[Finding]:
     wrong = unknown_scope(subject.policy, subject.previous, subject.manifest)
     if wrong is not None:
         yield Finding("CG201", Severity.ERROR, wrong, subject="scope", remedy="correct the scope, or leave it out")
-    loss = subject.loss
-    if loss.n_rows > subject.policy.accumulation.allow_loss:
-        n_before = subject.previous.n_origin_rows(Origin.REAL)
+    loss, proof = subject.loss, subject.proof
+    if proof is not None and loss.n_rows > subject.policy.accumulation.allow_loss:
+        n_before = proof.n_real_rows_before
         yield Finding(
             "CG201",
             Severity.ERROR,
@@ -55,6 +57,8 @@ def real_rows_lost(subject: Subject) -> Iterator[Finding]:
                 "share": loss.n_rows / n_before,
                 "by": [list(group) for group in loss.by_source_and_class],
                 "ids": list(loss.ids),
+                "n_taken_down_rows": proof.taken_down.n_rows,
+                "level": proof.level.value,
             },
             subject="real",
             remedy="put them back; real data accumulates, it is never replaced",
@@ -75,7 +79,7 @@ def real_rows_replaced(subject: Subject) -> Iterator[Finding]:
     loss = subject.loss
     if loss.n_rows <= subject.policy.accumulation.allow_loss:
         return
-    new = new_rows_by_class(subject.previous, subject.manifest, origin=Origin.SYNTHETIC)
+    new = new_rows_by_class(subject.previous, subject.manifest, origin=Origin.SYNTHETIC, limits=subject.limits)
     n_new, tolerance = sum(new.values()), subject.policy.accumulation.replace_tolerance
     if abs(n_new - loss.n_rows) <= tolerance * loss.n_rows:
         lost_by_class: dict[str | None, int] = {}
@@ -93,13 +97,60 @@ def real_rows_replaced(subject: Subject) -> Iterator[Finding]:
         )
 
 
-@rule("CG204", Severity.ERROR, "previous manifest missing, or not the recorded parent", needs=("policy", "manifest"))
+@rule(
+    "CG203",
+    Severity.ERROR,
+    "class changed under a retained id",
+    needs=("policy", "manifest", "index", "parent"),
+)
+def classes_are_kept(subject: Subject) -> Iterator[Finding]:
+    """Real rows that stand under their id in both generations, and under none of their classes in this one.
+
+    An id is made of the content, so that changed content is another id, and a lost row. What an id does not cover is
+    the class, where it is no part of that content. Amounts are free to change: a budget sets them.
+    """
+    assert subject.policy is not None
+    assert subject.manifest is not None
+    if subject.previous is None or subject.policy.accumulation.mode == "off":
+        return
+    before, now = subject.previous.header.class_column, subject.manifest.header.class_column
+    if before is None or now is None or now.startswith("cg_"):
+        return  # no classes, or cells that are computed from the content
+    incomparable = _incomparable(subject, "CG203")
+    if incomparable is None and before != now:
+        text = f"not evaluated: classes are those of {one_line(before)!r} in the parent and of {one_line(now)!r} here"
+        incomparable = Finding("CG203", Severity.ERROR, text, status=Status.INCONCLUSIVE)
+    if incomparable is not None:
+        yield incomparable
+        return
+    found = changed_classes(subject.policy, subject.previous, subject.manifest, limits=subject.limits)
+    if found.n_rows:
+        shown = [f"{source}: {old} -> {new or '(no class)'} {rows}" for source, old, new, rows in found.by[:5]]
+        more = f" and {len(found.by) - 5} more groups" if len(found.by) > 5 else ""  # noqa: PLR2004 - as many as are shown
+        yield Finding(
+            "CG203",
+            Severity.ERROR,
+            f"{found.n_rows} real {'row has' if found.n_rows == 1 else 'rows have'} another class under the same id:"
+            f" {one_line(', '.join(shown))}{more}; ids {', '.join(found.ids)}",
+            evidence={"n_rows": found.n_rows, "by": [list(group) for group in found.by], "ids": list(found.ids)},
+            subject="real",
+            remedy="put the labels back; where the new ones are right, set severity: {CG203: warning} in review",
+        )
+
+
+@rule(
+    "CG204",
+    Severity.ERROR,
+    "previous manifest missing, not the recorded parent, or of another id rule",
+    needs=("policy", "manifest"),
+)
 def parent_is_recorded(subject: Subject) -> Iterator[Finding]:
     """The chain of generations: each names the digest of its parent."""
     assert subject.policy is not None
     assert subject.manifest is not None
     if subject.policy.accumulation.mode == "off":
         return
+    yield from _same_rule(subject)
     recorded = {parent.digest for parent in subject.manifest.header.parents}
     given = None if subject.previous is None else subject.previous.digest
     pinned = subject.policy.manifests.parent_digest
@@ -127,3 +178,69 @@ def parent_is_recorded(subject: Subject) -> Iterator[Finding]:
     else:
         return
     yield Finding("CG204", Severity.ERROR, text, evidence=evidence, subject="parent", remedy=remedy)
+
+
+def _same_rule(subject: Subject) -> Iterator[Finding]:
+    assert subject.manifest is not None
+    if subject.previous is None or subject.previous.header.id_rule == subject.manifest.header.id_rule:
+        return
+    before, now = subject.previous.header.id_rule, subject.manifest.header.id_rule
+    yield Finding(
+        "CG204",
+        Severity.ERROR,
+        f"ids follow {one_line(before)!r} in the parent and {one_line(now)!r} here: no row can be compared",
+        evidence={"parent": before, "current": now},
+        subject="id rule",
+        remedy="write the manifest again under the rule of its parent (policy: identity)",
+    )
+
+
+@rule("CG207", Severity.INFO, "real rows left under takedowns", needs=("policy", "manifest", "index"))
+def lawful_deletions(subject: Subject) -> Iterator[Finding]:
+    """Lost real rows that a takedown covers, by its reason and date; they are no loss (CG201)."""
+    proof = subject.proof
+    if proof is None or not proof.taken_down.n_rows:
+        return
+    by = ", ".join(f"{one_line(reason)} ({date}) {rows}" for reason, date, rows in proof.by_takedown[:5])
+    n_rows = proof.taken_down.n_rows
+    yield Finding(
+        "CG207",
+        Severity.INFO,
+        f"{n_rows} real {'row' if n_rows == 1 else 'rows'} left under takedowns: {by}",
+        evidence={
+            "n_rows": n_rows,
+            "by_takedown": [list(group) for group in proof.by_takedown],
+            "by": [list(group) for group in proof.taken_down.by_source_and_class],
+        },
+        subject="taken down",
+        remedy="nothing to do; keep the list of takedowns with the manifests",
+    )
+
+
+@rule(
+    "CG208",
+    Severity.ERROR,
+    "a row that was taken down is in the manifest, or the list cannot be read",
+    needs=("policy", "manifest", "index"),
+)
+def taken_down_rows_stay_away(subject: Subject) -> Iterator[Finding]:
+    """Rows of any origin whose id is on the list of takedowns."""
+    assert subject.manifest is not None
+    yield from problems(subject, "CG208")
+    if subject.takedowns is None:
+        return
+    here = taken_down_rows(subject.manifest, subject.takedowns)
+    if here.n_rows:
+        yield Finding(
+            "CG208",
+            Severity.ERROR,
+            f"{here.n_rows} {'row' if here.n_rows == 1 else 'rows'} in the manifest were taken down:"
+            f" {listed(here.by_source_and_class, here.ids)}",
+            evidence={
+                "n_rows": here.n_rows,
+                "by": [list(group) for group in here.by_source_and_class],
+                "ids": list(here.ids),
+            },
+            subject="taken down",
+            remedy="take them out of the data, and write the manifest again",
+        )

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from collapse_guard.kernels import id_hex, one_line
+from collapse_guard.kernels import one_line
+from collapse_guard.manifest import duplicate_ids
 from collapse_guard.records import Finding, Severity
 from collapse_guard.rules.registry import Subject, rule
 
@@ -15,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def _problems(subject: Subject, code: str) -> Iterator[Finding]:
+def problems(subject: Subject, code: str) -> Iterator[Finding]:
+    """Yield the faults found while reading that belong to a rule."""
     for problem in subject.problems:
         if problem.code == code:
             text = f"{problem.key}: {problem.message}" if problem.key else problem.message
@@ -33,25 +32,25 @@ def _problems(subject: Subject, code: str) -> Iterator[Finding]:
 @rule("CG001", Severity.ERROR, "policy does not parse, or has an unknown key", needs=())
 def policy_parses(subject: Subject) -> Iterator[Finding]:
     """Every fault that the policy loader found."""
-    yield from _problems(subject, "CG001")
+    yield from problems(subject, "CG001")
 
 
 @rule("CG002", Severity.ERROR, "policy contradicts itself", needs=())
 def policy_is_consistent(subject: Subject) -> Iterator[Finding]:
     """Floors above caps, shares that do not add up."""
-    yield from _problems(subject, "CG002")
+    yield from problems(subject, "CG002")
 
 
 @rule("CG003", Severity.ERROR, "manifest header is invalid, or its schema version is unknown", needs=())
 def header_is_valid(subject: Subject) -> Iterator[Finding]:
     """The fault that the header reader found."""
-    yield from _problems(subject, "CG003")
+    yield from problems(subject, "CG003")
 
 
 @rule("CG004", Severity.ERROR, "digest mismatch between header and content", needs=("manifest",))
 def digests_match(subject: Subject) -> Iterator[Finding]:
     """Recompute every digest of the manifest."""
-    yield from _problems(subject, "CG004")
+    yield from problems(subject, "CG004")
     if not subject.index_is_readable:
         return
     checked = (("", subject.manifest), ("parent: ", subject.previous), ("reference: ", subject.reference))
@@ -70,24 +69,23 @@ def digests_match(subject: Subject) -> Iterator[Finding]:
 
 @rule("CG005", Severity.ERROR, "duplicate ids within a source", needs=("manifest", "index"))
 def ids_are_unique(subject: Subject) -> Iterator[Finding]:
-    """Rows of one source that carry the same id."""
+    """Rows of one source that carry the same id, and how many of them disagree in class or origin."""
     assert subject.manifest is not None
-    grouped = subject.manifest.index.group_by(["source", "id_hi", "id_lo"]).aggregate([([], "count_all")])
-    twice = grouped.filter(pc.greater(grouped.column("count_all"), 1)).sort_by(
-        [("id_hi", "ascending"), ("id_lo", "ascending")]
-    )
-    for source in sorted(pc.unique(twice.column("source")).to_pylist()):
-        part: pa.Table = twice.filter(pc.equal(twice.column("source"), source))
-        n_extra = int(pc.sum(part.column("count_all")).as_py()) - part.num_rows
-        ids = [id_hex(row["id_hi"], row["id_lo"]) for row in part.slice(0, 10).to_pylist()]
+    for found in duplicate_ids(subject.manifest, limits=subject.limits):
+        differing = f"; {found.n_differing} of them with other classes or origins" if found.n_differing else ""
         yield Finding(
             "CG005",
             Severity.ERROR,
-            f"source {source!r}: {part.num_rows} ids stand more than once ({n_extra} rows too many);"
-            f" ids {', '.join(ids)}",
-            evidence={"n_ids": part.num_rows, "n_extra_rows": n_extra, "ids": ids},
-            subject=str(source),
-            remedy="remove exact duplicates before the manifest is written",
+            f"source {found.source!r}: {found.n_ids} ids stand more than once ({found.n_extra_rows} rows too many)"
+            f"{differing}; ids {', '.join(found.ids)}",
+            evidence={
+                "n_ids": found.n_ids,
+                "n_extra_rows": found.n_extra_rows,
+                "n_differing_ids": found.n_differing,
+                "ids": list(found.ids),
+            },
+            subject=found.source,
+            remedy="remove exact duplicates before the manifest is written; where rows differ, decide which is right",
         )
 
 

@@ -4,20 +4,50 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collapse_guard.manifest import Loss, lost_real_rows
+from collapse_guard.manifest import Loss, prove_accumulation, relabelled
 from collapse_guard.plugins import nearest
 
 if TYPE_CHECKING:
-    from collapse_guard.manifest import Manifest
+    from collapse_guard.manifest import Limits, Manifest, Proof, Relabelled, Takedowns
     from collapse_guard.policy import Policy
 
 
-def proven_loss(policy: Policy, previous: Manifest, current: Manifest) -> Loss:
-    """Return the real rows that ``current`` lost under the policy's scope; nothing if accumulation is off."""
+def exempt_sources(policy: Policy) -> list[str]:
+    """Return the sources that the policy takes out of the proof."""
+    return [name for name, source in policy.sources.items() if source.accumulate == "off"]
+
+
+def proven(
+    policy: Policy,
+    previous: Manifest,
+    current: Manifest,
+    *,
+    takedowns: Takedowns | None = None,
+    limits: Limits | None = None,
+) -> Proof | None:
+    """Return the accumulation proof under the policy's scope, None if accumulation is off.
+
+    Args:
+        takedowns: the list that ``accumulation.takedowns`` names, loaded.
+        limits: memory, threads and spill folder.
+    """
     if policy.accumulation.mode == "off":
-        return Loss()
-    exempt = [name for name, source in policy.sources.items() if source.accumulate == "off"]
-    return lost_real_rows(previous, current, scope=policy.accumulation.scope, exempt=exempt)
+        return None
+    scope, exempt = policy.accumulation.scope, exempt_sources(policy)
+    return prove_accumulation(previous, current, scope=scope, exempt=exempt, takedowns=takedowns, limits=limits)
+
+
+def proven_loss(policy: Policy, previous: Manifest, current: Manifest, *, takedowns: Takedowns | None = None) -> Loss:
+    """Return the real rows that ``current`` lost under the policy's scope; nothing if accumulation is off."""
+    proof = proven(policy, previous, current, takedowns=takedowns)
+    return Loss() if proof is None else proof.loss
+
+
+def changed_classes(
+    policy: Policy, previous: Manifest, current: Manifest, *, limits: Limits | None = None
+) -> Relabelled:
+    """Return the real rows in scope that changed their class under their id."""
+    return relabelled(previous, current, scope=policy.accumulation.scope, exempt=exempt_sources(policy), limits=limits)
 
 
 def unknown_scope(policy: Policy, previous: Manifest, current: Manifest) -> str | None:

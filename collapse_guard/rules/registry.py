@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from collapse_guard.manifest import Loss
 from collapse_guard.plugins import Registry
 from collapse_guard.records import Finding, Severity, Status
-from collapse_guard.rules.loss import proven_loss
+from collapse_guard.rules.loss import proven
 
 if TYPE_CHECKING:
     from collapse_guard.errors import Problem
-    from collapse_guard.manifest import Manifest
+    from collapse_guard.manifest import Limits, Manifest, Proof, Takedowns
     from collapse_guard.policy import Policy
 
 Need = Literal["policy", "manifest", "index", "unit", "parent", "reference"]
@@ -30,6 +30,8 @@ class Subject:
         previous: manifest of the parent generation, None if there is none to compare with.
         reference: manifest of the real reference, None for the parent.
         problems: faults found while reading, by rule code.
+        takedowns: lawful deletions that the policy names.
+        limits: memory, threads and spill folder for questions that look at every row.
     """
 
     policy: Policy | None = None
@@ -37,13 +39,27 @@ class Subject:
     previous: Manifest | None = None
     reference: Manifest | None = None
     problems: tuple[Problem, ...] = ()
+    takedowns: Takedowns | None = None
+    limits: Limits | None = None
 
     @cached_property
+    def proof(self) -> Proof | None:
+        """The accumulation proof under the policy's scope, made once for all rules; None if there is none to make."""
+        if self.policy is None or self.manifest is None or self.previous is None or not self.is_comparable:
+            return None
+        return proven(self.policy, self.previous, self.manifest, takedowns=self.takedowns, limits=self.limits)
+
+    @property
     def loss(self) -> Loss:
-        """Real rows lost since the previous generation, under the policy's scope; proven once for all rules."""
-        if self.policy is None or self.manifest is None or self.previous is None:
-            return Loss()
-        return proven_loss(self.policy, self.previous, self.manifest)
+        """Real rows lost since the previous generation that no takedown covers."""
+        return Loss() if self.proof is None else self.proof.loss
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the ids of both generations follow one rule, and their rows can be looked at."""
+        if self.manifest is None or self.previous is None or not self.index_is_readable:
+            return False
+        return self.manifest.header.id_rule == self.previous.header.id_rule
 
     @property
     def index_is_readable(self) -> bool:

@@ -22,8 +22,9 @@ from torch.utils.data import DataLoader, RandomSampler
 from collapse_guard._optional import need
 from collapse_guard.cells import LabelCells
 from collapse_guard.errors import AccumulationError, CollapseHalt, InputError
-from collapse_guard.integrations.hf_datasets import MANIFEST_FILE, GuardedDataset
-from collapse_guard.integrations.hf_tags import arrow_rows, tag
+from collapse_guard.integrations.hugging_face.holder import GuardedDataset
+from collapse_guard.integrations.hugging_face.saved import MANIFEST_FILE
+from collapse_guard.integrations.hugging_face.tags import arrow_rows, tag
 from collapse_guard.integrations.lightning import CollapseGuard
 from collapse_guard.manifest import Manifest, ParentLink, build_manifest, load_manifest, write_manifest
 from collapse_guard.monitor import Look, Reference

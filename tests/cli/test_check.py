@@ -177,6 +177,22 @@ def test_json_on_stdout_and_in_a_file_is_strict_and_the_same(folder: Path) -> No
     assert finding["evidence"]["n_lost_rows"] == 2
 
 
+def test_limits_do_not_change_the_output(folder: Path) -> None:
+    held = invoke(*LOSSY, "--output-format", "json", "--max-memory", "100MB", "--threads", "1")
+    assert (held.exit_code, held.stdout) == (1, invoke(*LOSSY, "--output-format", "json").stdout)
+
+
+def test_a_memory_limit_that_is_none_is_unusable(folder: Path) -> None:
+    done = call("check", *LOSSY, "--max-memory", "plenty")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: DuckDB refuses the limits: ")
+
+
+def test_a_proof_that_holds_says_what_decided(folder: Path) -> None:
+    lines = invoke(*GOOD, "--output-format", "plain").stdout.splitlines()
+    assert "accumulation: every real row is kept (of 6, by 6 rows of 1 changed shards)" in lines
+
+
 def test_a_result_is_written_whatever_the_verdict(folder: Path) -> None:
     Path("policy.yaml").unlink()
     result = invoke(*GOOD, "-o", "result.json")
@@ -198,13 +214,19 @@ def test_names_from_the_data_cannot_speak_for_the_guard(folder: Path, output_for
     assert "\x1b" not in result.stdout
 
 
+def part_of(manifest: Path) -> Path:
+    path = load_manifest(manifest).shards[0].path
+    assert path is not None
+    return path
+
+
 def cut_index(folder: Path) -> None:
-    path = folder / load_manifest(folder / "good.cgm.json").header.index.path
+    path = part_of(folder / "good.cgm.json")
     path.write_bytes(path.read_bytes()[:-50])
 
 
 def corrupt_index(folder: Path) -> None:
-    path = folder / load_manifest(folder / "good.cgm.json").header.index.path
+    path = part_of(folder / "good.cgm.json")
     data = bytearray(path.read_bytes())
     data[20:60] = b"\xff" * 40
     path.write_bytes(data)

@@ -99,7 +99,8 @@ def test_the_header_of_a_manifest_is_as_it_was(child: Manifest) -> None:
     assert child.path is not None
     header = json.loads(child.path.read_bytes())
     header["created"], header["tool"] = "(a time)", "(a version)"
-    header["index"]["digest"] = "(depends on the Parquet writer)"
+    for shard in header["shards"]:
+        shard["part_digest"] = "(depends on the Parquet writer)"
     text = json.dumps(header, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     compare("manifest_header.json", text.encode())
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from datasets import Dataset, disable_progress_bars
 
-from collapse_guard.integrations.hf_datasets import MANIFEST_FILE, GuardedDataset
+from collapse_guard.integrations.hugging_face.holder import GuardedDataset
+from collapse_guard.integrations.hugging_face.saved import MANIFEST_FILE
 from collapse_guard.manifest import Manifest, load_manifest
 
 if TYPE_CHECKING:

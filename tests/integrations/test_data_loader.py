@@ -31,7 +31,7 @@ from torch.utils.data.distributed import DistributedSampler
 from collapse_guard.errors import ContractError, InputError, ProvenanceError
 from collapse_guard.integrations import reading_order
 from collapse_guard.integrations.data_loader import GuardedDataLoader
-from collapse_guard.integrations.hf_tags import tag
+from collapse_guard.integrations.hugging_face.tags import tag
 from collapse_guard.integrations.lightning import CollapseGuard
 from collapse_guard.records import BATCH_KEY, UNKNOWN_GENERATION, Origin
 from collapse_guard.stats import BatchCounts

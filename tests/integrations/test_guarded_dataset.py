@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collapse_guard.errors import AccumulationError, CellError, FilterError, InputError, ManifestError, ProvenanceError
-from collapse_guard.integrations.hf_datasets import MANIFEST_FILE, GuardedDataset
-from collapse_guard.integrations.hf_tags import tag
+from collapse_guard.integrations.hugging_face.holder import GuardedDataset
+from collapse_guard.integrations.hugging_face.saved import MANIFEST_FILE
+from collapse_guard.integrations.hugging_face.tags import tag
 from collapse_guard.manifest import load_manifest
 from collapse_guard.records import PROVENANCE_COLUMNS, Origin
 
@@ -96,15 +97,28 @@ def test_the_report_says_how_many_rows_stayed_out_and_why() -> None:
     guarded = held(2).add_synthetic(texts("made", 5), **BOT)
     guarded.add_synthetic(texts("deep", 4), source="bot", generator="bot@9", generation=9)
     report = guarded.report()
+    shares = report.pop("shares")
     assert report == {
+        "unit": "rows",
         "n_real_rows": 2,
+        "n_retained_rows": 0,
         "n_synthetic_rows": 2,
+        "real_amount": 2.0,
+        "synthetic_amount": 2.0,
         "real_share": 0.5,
         "n_filtered_rows": 0,
         "n_too_deep_rows": 4,
+        "n_unwanted_rows": 0,
         "n_capped_rows": 3,
+        "n_topped_up_rows": 0,
+        "n_repeated_rows": 0,
+        "short": [],
+        "weights": {"real": 1.0, "synthetic": 1.0},
         "keep_share_by_cell": {},
+        "breaches": [],
     }
+    assert shares["origin"]["real"] == {"share": 0.5, "least": 0.5, "largest": 0.5}
+    assert list(shares) == ["origin", "source", "generator", "generation"]
 
 
 def test_a_policy_without_coverage_needs_no_label() -> None:
@@ -210,8 +224,8 @@ def test_an_empty_holder_has_no_training_set() -> None:
 @pytest.mark.parametrize(
     ("data", "hint"),
     [
-        (DatasetDict({"train": texts("real", 1)}), "got DatasetDict; pass one split"),
-        (texts("real", 1).to_iterable_dataset(), "got IterableDataset; materialise it first"),
+        (DatasetDict({"train": texts("real", 1)}), "it has the splits train; name one with split="),
+        (texts("real", 1).to_iterable_dataset(), "a stream can be read once; mix streams with mix_streams"),
         ([{"text": "a"}], "got list"),
     ],
 )
@@ -373,15 +387,15 @@ def test_names_of_classes_stand_unchanged_in_what_is_said_of_a_set_without_real_
 def test_a_tampered_index_is_a_manifest_error(tmp_path: Path) -> None:
     folder = held().save(tmp_path / "first")
     other = held(3).save(tmp_path / "other")
-    (index,), (forged,) = folder.glob("*.parquet"), other.glob("*.parquet")
+    (index,), (forged,) = folder.glob("*/*.parquet"), other.glob("*/*.parquet")
     index.write_bytes(forged.read_bytes())
-    with pytest.raises(ManifestError, match=r"index file does not match its digest .*restore the folder"):
+    with pytest.raises(ManifestError, match=r"part of web#0 does not match its digest .*restore the folder"):
         GuardedDataset.load(folder, PLAIN)
 
 
 def test_a_cut_index_a_missing_manifest_and_missing_rows_are_manifest_errors(tmp_path: Path) -> None:
     folder = held().save(tmp_path / "first")
-    (index,) = folder.glob("*.parquet")
+    (index,) = folder.glob("*/*.parquet")
     data = index.read_bytes()
     index.write_bytes(data[: len(data) // 2])
     with pytest.raises(ManifestError):
@@ -423,7 +437,7 @@ def test_a_save_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: py
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("collapse_guard.integrations.hf_datasets.write_manifest", full)
+    monkeypatch.setattr("collapse_guard.integrations.hugging_face.holder.write_manifest", full)
     with pytest.raises(OSError, match="No space left"):
         held().save(tmp_path / "first")
     assert list(tmp_path.iterdir()) == []

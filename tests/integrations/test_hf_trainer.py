@@ -22,8 +22,8 @@ from collapse_guard.errors import CollapseHalt, ContractError, InputError
 from collapse_guard.integrations.hf_collator import ProvenanceCollator
 from collapse_guard.integrations.hf_predictions import own_rows, predicted_classes
 from collapse_guard.integrations.hf_run import STATE_KEY
-from collapse_guard.integrations.hf_tags import tag
 from collapse_guard.integrations.hf_trainer import CollapseGuardTrainerMixin, attach
+from collapse_guard.integrations.hugging_face.tags import tag
 from collapse_guard.integrations.row_provenance import provenance_codes
 from collapse_guard.integrations.session import GuardSession
 from collapse_guard.records import BATCH_KEY

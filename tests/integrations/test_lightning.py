@@ -14,8 +14,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from collapse_guard.errors import AccumulationError, CellError, CollapseHalt, ContractError, InputError, PolicyError
-from collapse_guard.integrations.hf_datasets import MANIFEST_FILE, GuardedDataset
-from collapse_guard.integrations.hf_tags import arrow_rows, tag
+from collapse_guard.integrations.hugging_face.holder import GuardedDataset
+from collapse_guard.integrations.hugging_face.saved import MANIFEST_FILE
+from collapse_guard.integrations.hugging_face.tags import arrow_rows, tag
 from collapse_guard.integrations.lightning import CollapseGuard
 from collapse_guard.manifest import Manifest, ParentLink, build_manifest, load_manifest, write_manifest
 from collapse_guard.monitor import Anchor, Reference, evidence_path
@@ -707,8 +708,9 @@ def test_a_second_fit_checks_the_data_again_and_looks_again(fit: Fit, guard: Any
     fit(watched, max_epochs=1)
     fit(watched, max_epochs=1)
     assert len(looks_of(watched)) == 2
+    index = manifest.shards[0].path
     assert manifest.path is not None
-    index = manifest.path.parent / manifest.header.index.path
+    assert index is not None
     index.write_bytes(index.read_bytes()[:100])
     watched.session.run.manifest = load_manifest(manifest.path)
     with pytest.raises(InputError, match="not a readable Parquet file"):

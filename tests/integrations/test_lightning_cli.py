@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from collapse_guard.errors import CollapseHalt, ContractError, InputError
-from collapse_guard.integrations.hf_datasets import MANIFEST_FILE
+from collapse_guard.integrations.hugging_face.saved import MANIFEST_FILE
 from collapse_guard.integrations.lightning import CollapseGuard
 
 if TYPE_CHECKING:

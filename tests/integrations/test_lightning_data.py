@@ -20,7 +20,8 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sequential
 from collapse_guard.errors import ContractError, InputError, ManifestError, ProvenanceError
 from collapse_guard.integrations import lightning_data
 from collapse_guard.integrations.data_loader import GuardedDataLoader
-from collapse_guard.integrations.hf_datasets import MANIFEST_FILE, GuardedDataset
+from collapse_guard.integrations.hugging_face.holder import GuardedDataset
+from collapse_guard.integrations.hugging_face.saved import MANIFEST_FILE
 from collapse_guard.integrations.lightning_data import guard_datamodule, guarded_datamodule_class
 from collapse_guard.integrations.loader_nesting import arguments_of
 from collapse_guard.manifest import load_manifest

@@ -13,7 +13,7 @@ from pytorch_lightning.demos.boring_classes import BoringModel
 
 from collapse_guard import Anchor, CollapseGuard, CollapseHalt, GuardedDataset, InputError, load_manifest
 from collapse_guard.errors import CellError, PolicyError
-from collapse_guard.integrations.hf_datasets import MANIFEST_FILE
+from collapse_guard.integrations.hugging_face.saved import MANIFEST_FILE
 from collapse_guard.monitor import anchor_path
 from collapse_guard.policy import Coverage, Policy
 

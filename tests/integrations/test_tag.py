@@ -24,8 +24,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collapse_guard.errors import ProvenanceError
-from collapse_guard.integrations.hf_datasets import GuardedDataset
-from collapse_guard.integrations.hf_tags import arrow_rows, tag
+from collapse_guard.integrations.hugging_face.holder import GuardedDataset
+from collapse_guard.integrations.hugging_face.tags import arrow_rows, tag
 from collapse_guard.manifest import build_manifest
 from collapse_guard.records import PROVENANCE_COLUMNS, Evidence, Origin
 

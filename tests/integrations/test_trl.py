@@ -16,8 +16,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from collapse_guard.errors import CollapseHalt, ContractError, InputError
 from collapse_guard.integrations.hf_run import STATE_KEY
-from collapse_guard.integrations.hf_tags import tag
 from collapse_guard.integrations.hf_trainer import CollapseGuardTrainerMixin, attach
+from collapse_guard.integrations.hugging_face.tags import tag
 from collapse_guard.integrations.session import GuardSession
 
 trl: Any = pytest.importorskip("trl")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -20,8 +19,10 @@ from collapse_guard.manifest import (
     FilterReceipt,
     Manifest,
     ParentLink,
+    Shard,
     build_manifest,
     load_manifest,
+    manifest_of,
     write_manifest,
 )
 from collapse_guard.manifest.header import SCHEMA, CellReceipt
@@ -64,7 +65,11 @@ def header_file(written: Manifest) -> Path:
 
 @pytest.fixture
 def index_file(header_file: Path, written: Manifest) -> Path:
-    return header_file.parent / written.header.index.path
+    """Return the part of the source ``web``, three rows."""
+    assert header_file.is_file()
+    (shard,) = [shard for shard in written.shards if shard.entry.source == "web"]
+    assert shard.path is not None
+    return shard.path
 
 
 def of(rows: pa.Table, **options: Any) -> Manifest:
@@ -81,6 +86,10 @@ def edited(path: Path, *keys: str | int, value: Any) -> Path:
     place[keys[-1]] = value
     path.write_text(json.dumps(header), encoding="utf-8")
     return path
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def outcome(path: Path) -> str:
@@ -130,9 +139,9 @@ def test_a_manifest_survives_writing_and_reading(written: Manifest, header_file:
     assert read.index.equals(written.index)
     assert read.verify() == ()
     assert read.class_rows().keys() >= set(ODD_NAMES)
-    assert sorted(path.name for path in header_file.parent.iterdir()) == sorted(
-        ["manifest.cgm.json", read.header.index.path]
-    )
+    assert sorted(path.name for path in header_file.parent.iterdir()) == ["manifest.cgm.json", "manifest.index"]
+    parts = sorted(path.name for path in (header_file.parent / "manifest.index").iterdir())
+    assert parts == sorted(shard.part for shard in read.header.shards)
 
 
 def test_parents_filters_and_policy_survive_writing_and_reading(tagged: Rows, tmp_path: Path) -> None:
@@ -174,19 +183,29 @@ def test_the_digest_does_not_depend_on_chunks_or_dictionaries(tagged: Rows, buil
 def test_the_digest_does_not_depend_on_where_when_or_by_what_it_is_written(built: Manifest, tmp_path: Path) -> None:
     first = write_manifest(built, tmp_path / "one" / "a.cgm.json")
     again = write_manifest(load_manifest(tmp_path / "one" / "a.cgm.json"), tmp_path / "two" / "b.json")
-    assert first.header.index.path != again.header.index.path
+    assert (first.header.index.folder, again.header.index.folder) == ("a.index", "b.index")
     assert first.digest == again.digest == built.digest
     later = built.header.model_copy(update={"created": "2099-01-01T00:00:00+00:00", "tool": "collapse-guard 99"})
     assert later.digest == built.digest
 
 
 def test_the_digest_does_not_depend_on_the_parquet_writer(
-    header_file: Path, index_file: Path, written: Manifest
+    header_file: Path, index_file: Path, built: Manifest, written: Manifest
 ) -> None:
-    pq.write_table(written.index, index_file, compression="none", use_dictionary=False, row_group_size=2)
-    edited(header_file, "index", "digest", value=f"sha256:{hashlib.sha256(index_file.read_bytes()).hexdigest()}")
+    """An older writer's part stays as it is: an older header names its bytes."""
+    pq.write_table(pq.read_table(index_file), index_file, compression="none", use_dictionary=False, row_group_size=2)
+    before = index_file.read_bytes()
+    assert outcome(header_file) == "part of web#0"
+    again = write_manifest(built, header_file)
+    assert index_file.read_bytes() == before
     assert outcome(header_file) == ""
-    assert load_manifest(header_file).digest == written.digest
+    assert load_manifest(header_file).digest == written.digest == again.digest
+
+
+def test_a_damaged_part_is_written_again(header_file: Path, index_file: Path, built: Manifest) -> None:
+    index_file.write_bytes(index_file.read_bytes()[:-9])
+    write_manifest(built, header_file)
+    assert outcome(header_file) == ""
 
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -229,7 +248,7 @@ def test_the_digest_changes_with_what_the_header_says(tagged: Rows, built: Manif
 def test_the_digest_tells_texts_apart_that_join_to_the_same(tagged: Rows) -> None:
     first = of(tagged([{"id": 0, "label": "ab"}, {"id": 1, "label": "c"}]))
     second = of(tagged([{"id": 0, "label": "a"}, {"id": 1, "label": "bc"}]))
-    assert first.header.index.content_digest != second.header.index.content_digest
+    assert first.header.root_digest != second.header.root_digest
 
 
 def test_an_added_or_removed_row_changes_the_digest(tagged: Rows, built: Manifest) -> None:
@@ -270,17 +289,17 @@ def test_a_missing_header_and_a_directory_are_one_clear_error(tmp_path: Path) ->
 
 HEADERS: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "not a manifest header: not JSON"),
-    "half of one": (b'{"schema": "collapse-guard/manifest/1", "name', "not a manifest header: not JSON"),
+    "half of one": (b'{"schema": "collapse-guard/manifest/2", "name', "not a manifest header: not JSON"),
     "not text": (b"\xff\xfe\x00", "not a manifest header: not JSON"),
     "nested without end": (b"[" * 100_000, "not a manifest header: not JSON"),
-    "a list": (b"[]", "/schema is None, this version reads 'collapse-guard/manifest/1'"),
+    "a list": (b"[]", "/schema is None, this version reads 'collapse-guard/manifest/2'"),
     "null": (b"null", "/schema is None"),
     "no schema": (b"{}", "/schema is None"),
     "another schema": (
-        b'{"schema": "collapse-guard/manifest/2"}',
-        "/schema is 'collapse-guard/manifest/2', this version",
+        b'{"schema": "collapse-guard/manifest/1"}',
+        "/schema is 'collapse-guard/manifest/1', this version reads 'collapse-guard/manifest/2'; write the manifest",
     ),
-    "schema alone": (b'{"schema": "collapse-guard/manifest/1"}', "/name: Field required"),
+    "schema alone": (b'{"schema": "collapse-guard/manifest/2"}', "/name: Field required"),
 }
 
 
@@ -299,17 +318,26 @@ def test_a_header_that_is_none_is_one_clear_error(tmp_path: Path, what: str) -> 
     [
         (("extra",), 1, "/extra: Extra inputs are not permitted"),
         (("index", "extra"), 1, "/index/extra: Extra inputs are not permitted"),
-        (("index", "path"), "a/b.parquet", "/index/path: String should match pattern"),
-        (("index", "path"), "../../etc/passwd.parquet", "/index/path: String should match pattern"),
-        (("index", "path"), "a\\b.parquet", "/index/path: String should match pattern"),
-        (("index", "path"), "index.csv", "/index/path: String should match pattern"),
-        (("index", "digest"), "sha256:00", "/index/digest: String should match pattern"),
+        (("index", "folder"), "a/b.index", "/index/folder: String should match pattern"),
+        (("index", "folder"), "../../etc.index", "/index/folder: String should match pattern"),
+        (("index", "folder"), "a\\b.index", "/index/folder: String should match pattern"),
+        (("index", "folder"), "index", "/index/folder: String should match pattern"),
+        (("shards", 0, "digest"), "sha256:00", "/shards/0/digest: String should match pattern"),
+        *(
+            (
+                ("shards", 0, "file"),
+                {"path": path, "bytes": 1, "digest": f"sha256:{'0' * 64}"},
+                f"/shards/0/file/path: Value error, path {path!r} leaves its folder",
+            )
+            for path in ("../rows.parquet", "/etc/passwd", "a/../../b", "C:/rows.csv", "a\\..\\b", "s3://bucket/x", "")
+        ),
         (("index", "rows"), -1, "/index/rows: Input should be greater"),
         (("generation",), 255, "/generation: Input should be less"),
         (("generation",), "0", "/generation: Input should be a valid integer"),
         (("sources", 0, "rows"), "1", "/sources/0/rows: Input should be a valid integer"),
         (("parents",), [{"name": "p"}], "/parents/0/digest: Field required"),
-        (("unit",), "tokens", "/unit: Input should be 'rows'"),
+        (("unit",), "bananas", "/unit: Input should be 'rows', 'tokens'"),
+        (("shards", 0, "amount"), -1.0, "/shards/0/amount: Input should be greater"),
     ],
 )
 def test_a_header_with_a_wrong_value_is_an_error_that_points_at_it(
@@ -319,22 +347,24 @@ def test_a_header_with_a_wrong_value_is_an_error_that_points_at_it(
         load_manifest(edited(header_file, *keys, value=value))
 
 
-@pytest.mark.parametrize("name", ["a\0.parquet", "a" * 300 + ".parquet"], ids=["NUL", "too long"])
-def test_an_index_name_that_no_file_can_have_is_one_clear_error(header_file: Path, name: str) -> None:
-    assert outcome(edited(header_file, "index", "path", value=name))
+@pytest.mark.parametrize("name", ["a" * 300 + ".index", "not there.index"], ids=["too long", "absent"])
+def test_an_index_folder_that_is_not_there_is_one_clear_error(header_file: Path, name: str) -> None:
+    assert "no such part of the index" in outcome(edited(header_file, "index", "folder", value=name))
 
 
 @pytest.mark.parametrize(
     ("keys", "value", "part"),
     [
         (("index", "rows"), 0, "index rows"),
-        (("index", "digest"), f"sha256:{'0' * 64}", "index file"),
-        (("index", "content_digest"), f"sha256:{'0' * 64}", "index content"),
+        (("shards", 0, "part_digest"), f"sha256:{'0' * 64}", "part of books#0"),
+        (("shards", 0, "real_digest"), f"sha256:{'0' * 64}", "shard books#0 real_digest"),
+        (("shards", 0, "amount"), 7.0, "shard books#0 amount"),
+        (("real_root_digest",), f"sha256:{'0' * 64}", "real root"),
         (("class_histogram_digest",), f"sha256:{'0' * 64}", "class histogram"),
         (("root_digest",), f"sha256:{'0' * 64}", "root"),
-        (("shards", 0, "digest"), f"sha256:{'0' * 64}", "shard books"),
-        (("shards", 0, "source"), "papers", "shard books, shard papers"),
-        (("shards", 0, "rows"), 77, "books"),
+        (("shards", 0, "digest"), f"sha256:{'0' * 64}", "no such part of the index"),
+        (("shards", 0, "source"), "papers", "shard books#0 source"),
+        (("shards", 0, "rows"), 77, "shard books#0 rows"),
         (("sources", 0, "rows"), 77, "books"),
         (("sources", 0, "origin"), "synthetic", "books"),
         (("sources", 0, "generators"), ["m"], "books"),
@@ -359,15 +389,14 @@ def test_an_index_that_was_cut_is_one_clear_error(header_file: Path, index_file:
 
 def test_a_deleted_index_is_one_clear_error(header_file: Path, index_file: Path) -> None:
     index_file.unlink()
-    assert outcome(header_file) == f"{index_file}: no such file; write the manifest first or name another"
+    assert outcome(header_file) == f"{index_file}: no such part of the index; restore it, or write the manifest again"
 
 
 def test_a_directory_in_place_of_the_index_is_one_clear_error(header_file: Path, index_file: Path) -> None:
     index_file.unlink()
     index_file.mkdir()
     found = outcome(header_file)
-    assert found.startswith(str(index_file))
-    assert "is a directory" in found
+    assert "no such part of the index" in outcome(header_file)
 
 
 def test_every_changed_byte_of_the_index_is_a_clear_fault(header_file: Path, index_file: Path) -> None:
@@ -385,7 +414,7 @@ def _with(index: pa.Table, name: str, values: pa.Array) -> pa.Table:
 
 INDEXES: dict[str, Callable[[pa.Table], pa.Table]] = {
     "a column less": lambda index: index.drop(["class"]),
-    "a column more": lambda index: index.append_column("weight", index.column("id_hi")),
+    "a column more": lambda index: index.append_column("score", index.column("id_hi")),
     "a column twice": lambda index: index.append_column("class", index.column("class")),
     "codes too large": lambda index: _with(index, "origin", pa.array([300] * len(index))),
     "null codes": lambda index: _with(index, "origin", pa.array([None] * len(index), pa.uint8())),
@@ -401,10 +430,8 @@ INDEXES: dict[str, Callable[[pa.Table], pa.Table]] = {
 
 
 @pytest.mark.parametrize("what", INDEXES)
-def test_another_table_in_place_of_the_index_is_a_clear_fault(
-    header_file: Path, index_file: Path, written: Manifest, what: str
-) -> None:
-    pq.write_table(INDEXES[what](written.index), index_file)
+def test_another_table_in_place_of_the_index_is_a_clear_fault(header_file: Path, index_file: Path, what: str) -> None:
+    pq.write_table(INDEXES[what](pq.read_table(index_file)), index_file)
     assert outcome(header_file)
 
 
@@ -412,17 +439,18 @@ def test_another_table_in_place_of_the_index_is_a_clear_fault(
 def test_a_write_that_fails_leaves_the_earlier_files_as_they_were(
     tagged: Rows, header_file: Path, monkeypatch: pytest.MonkeyPatch, fails_at: str
 ) -> None:
-    before = {path.name: path.read_bytes() for path in header_file.parent.iterdir()}
+    before = files_of(header_file.parent)
 
     def failing_write(path: Path, data: bytes) -> Path:
         if path.name.endswith(".parquet") == (fails_at == "index"):
             raise OSError(28, "No space left on device")
         return write_bytes(path, data)
 
-    monkeypatch.setattr("collapse_guard.manifest.manifest.write_bytes", failing_write)
+    module = "shard" if fails_at == "index" else "manifest"
+    monkeypatch.setattr(f"collapse_guard.manifest.{module}.write_bytes", failing_write)
     with pytest.raises(OSError, match="No space left"):
-        write_manifest(of(tagged(ENTRIES[:3])), header_file)
-    after = {path.name: path.read_bytes() for path in header_file.parent.iterdir()}
+        write_manifest(of(tagged([*ENTRIES[:3], {"id": 50}])), header_file)
+    after = files_of(header_file.parent)
     assert {name: after[name] for name in before} == before
     assert outcome(header_file) == ""
     assert load_manifest(header_file).n_rows == len(ENTRIES)
@@ -439,9 +467,9 @@ def test_an_older_header_keeps_its_own_index(tagged: Rows, header_file: Path) ->
 
 
 def test_writing_twice_gives_the_same_files(built: Manifest, header_file: Path) -> None:
-    before = {path.name: path.read_bytes() for path in header_file.parent.iterdir()}
+    before = files_of(header_file.parent)
     write_manifest(built, header_file)
-    assert {path.name: path.read_bytes() for path in header_file.parent.iterdir()} == before
+    assert files_of(header_file.parent) == before
 
 
 def test_a_manifest_is_not_written_over_a_directory(built: Manifest, tmp_path: Path) -> None:
@@ -462,9 +490,50 @@ def test_a_name_that_no_index_can_have_is_refused_before_anything_is_written(bui
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_header_without_table_or_file_says_so(built: Manifest) -> None:
-    with pytest.raises(ManifestError, match="manifest 'gen0' has neither a table nor a file"):
-        _ = Manifest(built.header).index
+def test_a_shard_without_rows_or_file_says_so(built: Manifest) -> None:
+    with pytest.raises(ManifestError, match="shard 'books#0' has neither rows nor a file"):
+        Shard(built.header.shards[0]).read()
+
+
+def test_rows_of_one_id_are_ordered_by_their_other_columns(tagged: Rows) -> None:
+    twice = [{"id": 7, "label": label} for label in ("owl", "ant", None, "cat")] + [{"id": n} for n in range(6)]
+    assert of(tagged(twice)).digest == of(tagged(twice[::-1])).digest
+    assert of(tagged(twice)).n_origin_rows(Origin.REAL) == 10
+
+
+def test_amounts_are_summed_and_rows_that_are_only_retained_do_not_train(tagged: Rows) -> None:
+    rows = tagged(ENTRIES[:4]).append_column("cg_amount", pa.array([2.0, 0.0, 1.5, 1.0]))
+    made = of(rows, unit="weight")
+    assert (made.amount, made.n_rows, made.origin_amount(Origin.REAL)) == (4.5, 4, 4.5)
+    assert made.amount_by("class") == {(None,): 1.5, ("cat",): 3.0, ("dog",): 0.0}
+    assert made.class_rows() == {"cat": 2, "dog": 1}
+    assert made.class_rows(trained=True) == {"cat": 2}
+
+
+@pytest.mark.parametrize("amount", [-1.0, float("nan"), float("inf"), None])
+def test_an_amount_that_is_none_is_refused(tagged: Rows, amount: float | None) -> None:
+    rows = tagged(ENTRIES[:2]).append_column("cg_amount", pa.array([1.0, amount], pa.float64()))
+    with pytest.raises(ProvenanceError, match=r"1 rows have no finite amount of 0 or more \(first: row 1\)"):
+        of(rows)
+
+
+def test_large_sources_are_cut_into_shards(tagged: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collapse_guard.manifest.index.SHARD_ROWS", 4)
+    made = of(tagged([{"id": n, "source": "web"} for n in range(10)]))
+    assert [(shard.name, shard.rows) for shard in made.header.shards] == [("web#0", 4), ("web#1", 4), ("web#2", 2)]
+    assert made.verify() == ()
+    grown = of(tagged([{"id": n, "source": "web"} for n in range(12)]))
+    assert [shard.digest for shard in grown.header.shards[:2]] == [shard.digest for shard in made.header.shards[:2]]
+
+
+def test_two_shards_of_one_name_are_refused(built: Manifest) -> None:
+    with pytest.raises(ManifestError, match="two shards are called 'books#0'"):
+        manifest_of([built.shards[0], built.shards[0]], name="x", generation=0)
+
+
+def test_a_question_about_a_column_that_is_none_is_refused(built: Manifest) -> None:
+    with pytest.raises(ManifestError, match="an index has no column 'x'; it has id_hi"):
+        built.rows_by('x"; DROP TABLE rows; --'[:1])
 
 
 def test_the_header_file_is_sorted_json_that_ends_in_one_newline(header_file: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from collapse_guard.cells import LabelCells
 from collapse_guard.errors import CellError, InputError, PolicyError, StatisticError
-from collapse_guard.kernels import content_ids
+from collapse_guard.identity import content_ids
 from collapse_guard.manifest import Manifest, build_manifest
 from collapse_guard.monitor import (
     Anchor,

@@ -377,7 +377,6 @@ def test_the_policy_of_the_design_page_names_the_keys_that_no_check_reads(tmp_pa
     path.write_text(DESIGN)
     assert load_policy(path).unenforced() == (
         "accumulation.require_weight_above",
-        "accumulation.takedowns",
         "coverage.by",
         "filters.require_reason",
         "filters.tail",

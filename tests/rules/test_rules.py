@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from collapse_guard.errors import Problem
-from collapse_guard.manifest import Manifest
+from collapse_guard.manifest import Level, Manifest, Shard, Takedowns
+from collapse_guard.manifest.takedowns import Takedown, digest_of
 from collapse_guard.policy import Policy, policy_from_mapping
 from collapse_guard.records import UNKNOWN_GENERATION, Evidence, Finding, Origin, Severity, Status
 from collapse_guard.rules import RULES, Subject, evaluate
@@ -46,13 +49,27 @@ def problem(code: str) -> Subject:
     return Subject(problems=(Problem(code, "a.yaml", 3, "mixx", "unknown key", "did you mean 'mix'?"),))
 
 
-def generations(make: Make, before: Entries, after: Entries, **sections: Any) -> Subject:
+def generations(
+    make: Make, before: Entries, after: Entries, *, taken: Takedowns | None = None, **sections: Any
+) -> Subject:
     parent = make(before)
-    return of(policy(**sections), make(after, parent=parent), parent)
+    return of(policy(**sections), make(after, parent=parent), parent, takedowns=taken)
+
+
+def takedowns(*numbers: int, reason: str = "erasure 118") -> Takedowns:
+    ids = [hashlib.sha256(str(number).encode()).digest()[:16] for number in numbers]
+    records = [Takedown(digest_of(bytes(16), each), reason, dt.date(2026, 3, 31)) for each in ids]
+    return Takedowns(bytes(16), tuple(records))
 
 
 def tampered(manifest: Manifest) -> Manifest:
-    return Manifest(manifest.header.model_copy(update={"root_digest": PINNED}), None, manifest.index)
+    return Manifest(manifest.header.model_copy(update={"root_digest": PINNED}), None, manifest.shards)
+
+
+def told_as(told: Manifest, actual: Manifest) -> Manifest:
+    """Return the rows of ``actual`` under the header, and the shard entries, of ``told``."""
+    pairs = zip(told.shards, actual.shards, strict=True)
+    return Manifest(told.header, None, tuple(Shard(said.entry, found.table) for said, found in pairs))
 
 
 @dataclass(frozen=True)
@@ -95,6 +112,30 @@ CASES: dict[str, Case] = {
         lambda make: of(policy(mix={"per_generator_max_share": 0.2}), make(real(7) + made(3))),
         lambda make: of(policy(mix={"per_generator_max_share": 0.2}), make(real(8) + made(2))),
     ),
+    "CG108": Case(
+        lambda make: of(
+            policy(mix={"per_generation_max_share": [1.0, 0.2]}),
+            make(real(5) + made(2) + made(3, first=50, generation=2)),
+        ),
+        lambda make: of(
+            policy(mix={"per_generation_max_share": [1.0, 0.2]}),
+            make(real(5) + made(3) + made(2, first=50, generation=2)),
+        ),
+    ),
+    "CG109": Case(
+        lambda make: of(
+            policy(mix={"per_class_max_synthetic_share": 0.5}, coverage={}),
+            make(real(9) + real(1, first=50, label="owl") + made(2, label="owl")),
+        ),
+        lambda make: of(
+            policy(mix={"per_class_max_synthetic_share": 0.5}, coverage={}),
+            make(real(9) + real(1, first=50, label="owl") + made(1, label="owl")),
+        ),
+    ),
+    "CG110": Case(
+        lambda make: of(policy(mix={"budget": {"amount": 5}}, coverage={}), make(real(6))),
+        lambda make: of(policy(mix={"budget": {"amount": 5}}, coverage={}), make(real(5))),
+    ),
     "CG201": Case(
         lambda make: generations(make, real(5), real(4)),
         lambda make: generations(make, real(5), real(6)),
@@ -103,9 +144,21 @@ CASES: dict[str, Case] = {
         lambda make: generations(make, real(5), real(3) + made(2)),
         lambda make: generations(make, real(5), real(3) + made(4)),
     ),
+    "CG203": Case(
+        lambda make: generations(make, real(5), [*real(4), {"id": 4, "label": "dog"}]),
+        lambda make: generations(make, real(5), [*real(5), {"id": 4, "label": "dog"}]),
+    ),
     "CG204": Case(
         lambda make: of(policy(), make(real(3), parent=make(real(3))), make(real(2))),
         lambda make: generations(make, real(3), real(3)),
+    ),
+    "CG207": Case(
+        lambda make: generations(make, real(5), real(4), taken=takedowns(4)),
+        lambda make: generations(make, real(5), real(4), taken=takedowns(5)),
+    ),
+    "CG208": Case(
+        lambda make: of(policy(), make(real(3)), takedowns=takedowns(2)),
+        lambda make: of(policy(), make(real(3)), takedowns=takedowns(3)),
     ),
     "CG301": Case(
         lambda make: of(policy(), make(real(3, origin=int(Origin.UNKNOWN)))),
@@ -160,7 +213,7 @@ def test_the_policy_sets_the_severity_of_a_rule(make: Make, code: str, severity:
     subject = CASES[code].trips(make)
     assert subject.policy is not None
     asked = subject.policy.model_copy(update={"severity": {code: severity}})
-    found = RULES.get(code)(Subject(asked, subject.manifest, subject.previous, subject.reference))
+    found = RULES.get(code)(replace(subject, policy=asked))
     assert {finding.severity for finding in found} == {Severity(severity)}
 
 
@@ -230,30 +283,25 @@ def test_a_problem_becomes_a_finding_with_its_place() -> None:
 
 def test_a_changed_row_is_found_by_content_histogram_shard_and_root(make: Make) -> None:
     told, actual = make(real(4)), make([*real(3), {"id": 77, "label": "dog"}])
-    found = findings(of(policy(), Manifest(told.header, None, actual.index)), "CG004")
-    assert {finding.subject for finding in found} >= {"index content", "class histogram", "shard web", "root"}
-    assert found[0].subject == "index content"
-    assert found[0].evidence["expected"] == told.header.index.content_digest
-    assert found[0].evidence["recomputed"] == actual.header.index.content_digest
+    found = {finding.subject: finding for finding in findings(of(policy(), told_as(told, actual)), "CG004")}
+    assert found.keys() >= {"shard web#0 digest", "shard web#0 real_digest", "class histogram", "root", "real root"}
+    assert found["shard web#0 digest"].evidence["expected"] == told.header.shards[0].digest
+    assert found["shard web#0 digest"].evidence["recomputed"] == actual.header.shards[0].digest
 
 
 def test_a_parent_whose_rows_were_taken_out_of_its_index_is_never_a_pass(make: Make) -> None:
     parent = make(real(10))
     child = make(real(4), parent=parent)
-    kept = set(child.index.column("id_hi").to_pylist())
-    mask = [word in kept for word in parent.index.column("id_hi").to_pylist()]
-    thinned = Manifest(parent.header, None, parent.index.filter(mask))
     assert evaluate(of(policy(), child, parent)).failed
-    assert evaluate(of(policy(), child, thinned)).findings
+    assert evaluate(of(policy(), child, told_as(parent, child))).findings
 
 
 def test_a_reference_whose_rows_were_taken_out_of_its_index_is_never_a_pass(make: Make) -> None:
     anchor = make([*real(5), {"id": 9, "label": "owl"}])
     child = make(real(5))
-    thinned = Manifest(anchor.header, None, child.index)
     rules = policy(coverage={"reference": "anchor.cgm.json"})
     assert evaluate(of(rules, child, reference=anchor)).failed
-    assert evaluate(of(rules, child, reference=thinned)).findings
+    assert evaluate(of(rules, child, reference=told_as(anchor, child))).findings
 
 
 def test_duplicate_ids_are_counted_by_source_with_at_most_ten_of_them(make: Make) -> None:
@@ -261,6 +309,23 @@ def test_duplicate_ids_are_counted_by_source_with_at_most_ten_of_them(make: Make
     assert (finding.evidence["n_ids"], finding.evidence["n_extra_rows"]) == (15, 16)
     assert len(set(finding.evidence["ids"])) == 10
     assert finding.evidence["ids"] == sorted(finding.evidence["ids"])
+
+
+def test_duplicate_ids_that_disagree_are_counted_apart_and_shown_first(make: Make) -> None:
+    rows = [*real(12), *real(12), {"id": 5, "label": "dog"}, {"id": 7, "origin": 2}, {"id": 9, "label": None}]
+    (finding,) = findings(of(policy(), make(rows)), "CG005")
+    assert (finding.evidence["n_ids"], finding.evidence["n_differing_ids"]) == (12, 3)
+    differing = sorted(hashlib.sha256(str(n).encode()).hexdigest()[:32] for n in (5, 7, 9))
+    assert finding.evidence["ids"][:3] == differing
+    assert "; 3 of them with other classes or origins; ids " in finding.message
+    (alike,) = findings(of(policy(), make(real(3) + real(3))), "CG005")
+    assert alike.evidence["n_differing_ids"] == 0
+    assert "other classes" not in alike.message
+
+
+def test_rows_without_a_class_are_alike(make: Make) -> None:
+    (finding,) = findings(of(policy(), make(real(3, label=None) + real(3, label=None))), "CG005")
+    assert (finding.evidence["n_ids"], finding.evidence["n_differing_ids"]) == (3, 0)
 
 
 # CG1xx
@@ -325,7 +390,7 @@ def test_a_header_that_claims_no_rows_does_not_break_the_rules(make: Make, code:
     )
     told = make(real(2) + made(4))
     index = told.header.index.model_copy(update={"rows": 0})
-    lying = Manifest(told.header.model_copy(update={"index": index}), None, told.index)
+    lying = Manifest(told.header.model_copy(update={"index": index}), None, told.shards)
     result = evaluate(of(rules, lying))
     assert [finding.subject for finding in result.failed if finding.code == "CG004"] == ["index rows"]
     assert code in {finding.code for finding in result.findings}
@@ -371,10 +436,10 @@ def test_accumulation_that_is_off_asks_for_no_parent(make: Make) -> None:
         assert findings(alone, code) == []
 
 
-@pytest.mark.parametrize("code", ["CG201", "CG202"])
+@pytest.mark.parametrize("code", ["CG201", "CG202", "CG203"])
 def test_ids_under_another_rule_cannot_be_compared(make: Make, code: str) -> None:
     parent, child = make(real(5)), make(real(3) + made(2))
-    other = Manifest(parent.header.model_copy(update={"id_rule": "md5/1"}), None, parent.index)
+    other = Manifest(parent.header.model_copy(update={"id_rule": "md5/1"}), None, parent.shards)
     found = findings(of(policy(), child, other), code)
     assert [finding.status for finding in found] == [Status.INCONCLUSIVE]
 
@@ -431,6 +496,119 @@ def test_a_pinned_digest_without_any_parent_is_an_error(make: Make) -> None:
 def test_a_later_generation_without_a_parent_is_an_error(make: Make) -> None:
     (finding,) = findings(of(policy(), make(real(3), generation=2)), "CG204")
     assert finding.message == "generation 2 records no parent"
+
+
+def test_another_id_rule_than_the_parents_is_an_error_that_names_both(make: Make) -> None:
+    parent = make(real(3), id_rule="sha256-128/text-nfc/1[body]")
+    (finding,) = findings(of(policy(), make(real(3), parent=parent), parent), "CG204")
+    assert finding.status is Status.FAIL
+    assert finding.evidence == {
+        "parent": "sha256-128/text-nfc/1[body]",
+        "current": "sha256-128/record-json-nfc/1",
+    }
+    assert all(repr(rule) in finding.message for rule in finding.evidence.values())
+
+
+def test_a_loss_says_at_which_level_it_was_proven(make: Make) -> None:
+    (finding,) = findings(generations(make, real(5), real(4)), "CG201")
+    assert finding.evidence["level"] == "rows"
+    subject = generations(make, real(5), real(5) + made(2))
+    assert subject.proof is not None
+    assert subject.proof.level is Level.ROOT
+    grown = generations(make, real(5), real(5) + real(2, first=50, source="books"))
+    assert grown.proof is not None
+    assert grown.proof.level is Level.SHARDS
+
+
+def test_the_share_of_a_loss_is_of_the_rows_in_scope(make: Make) -> None:
+    before = real(4) + real(16, first=50, source="cache")
+    subject = generations(make, before, real(3) + before[4:], accumulation={"scope": ["web"]})
+    (finding,) = findings(subject, "CG201")
+    assert finding.evidence["share"] == 0.25
+
+
+def test_what_a_takedown_covers_is_no_loss_and_no_replacement(make: Make) -> None:
+    before, after = real(5), real(3) + made(2)
+    assert findings(generations(make, before, after), "CG202")
+    for codes, taken in (({"CG201"}, takedowns(3)), (set(), takedowns(3, 4))):
+        subject = generations(make, before, after, taken=taken)
+        assert {code for code in ("CG201", "CG202") if findings(subject, code)} == codes
+    (finding,) = findings(generations(make, before, after, taken=takedowns(3)), "CG201")
+    assert (finding.evidence["n_lost_rows"], finding.evidence["n_taken_down_rows"]) == (1, 1)
+
+
+def test_lawful_deletions_are_told_by_reason_without_their_ids(make: Make) -> None:
+    subject = generations(make, real(5), real(3), taken=takedowns(3, 4, reason="erasure\u200b 118"))
+    (finding,) = findings(subject, "CG207")
+    assert finding.severity is Severity.INFO
+    assert finding.message == "2 real rows left under takedowns: erasure\\u200b 118 (2026-03-31) 2"
+    assert finding.evidence == {
+        "n_rows": 2,
+        "by_takedown": [["erasure\u200b 118", "2026-03-31", 2]],
+        "by": [["web", "cat", 2]],
+    }
+
+
+@pytest.mark.parametrize("tags", [{}, {"origin": 2, "source": "made"}, {"origin": 0}])
+def test_a_row_that_was_taken_down_may_not_come_back_whatever_its_origin(make: Make, tags: dict[str, Any]) -> None:
+    subject = of(policy(accumulation={"mode": "off"}), make([*real(3), {"id": 9} | tags]), takedowns=takedowns(9))
+    (finding,) = findings(subject, "CG208")
+    assert (finding.status, finding.severity) == (Status.FAIL, Severity.ERROR)
+    assert finding.evidence["n_rows"] == 1
+    assert finding.evidence["ids"] == [hashlib.sha256(b"9").hexdigest()[:32]]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "by"),
+    [
+        ("cat", "dog", [["web", "cat", "dog", 1]]),
+        ("cat", None, [["web", "cat", None, 1]]),
+        (None, "dog", []),
+        ("cat", "cat", []),
+    ],
+)
+def test_a_class_that_changed_or_went_away_is_told_and_one_that_came_is_not(
+    make: Make, before: str | None, after: str | None, by: list[Any]
+) -> None:
+    subject = generations(make, [*real(3), {"id": 9, "label": before}], [*real(3), {"id": 9, "label": after}])
+    assert findings(subject, "CG201") == []
+    assert [finding.evidence["by"] for finding in findings(subject, "CG203")] == ([by] if by else [])
+
+
+def test_a_class_that_stands_elsewhere_under_the_same_id_is_kept(make: Make) -> None:
+    before = [*real(3), {"id": 9, "label": "owl"}]
+    after = [*real(3), {"id": 9, "label": "dog"}, {"id": 9, "label": "owl", "source": "books"}]
+    assert findings(generations(make, before, after), "CG203") == []
+    after[-1]["origin"] = 2
+    assert findings(generations(make, before, after), "CG203")
+
+
+def test_a_lost_row_is_no_relabelled_row(make: Make) -> None:
+    subject = generations(make, [*real(3), {"id": 9, "label": "owl"}], real(3))
+    assert findings(subject, "CG201")
+    assert findings(subject, "CG203") == []
+
+
+@pytest.mark.parametrize(
+    ("sections", "columns", "status"),
+    [
+        ({}, ("label", "topic"), Status.INCONCLUSIVE),
+        ({}, ("label", None), None),
+        ({}, (None, "label"), None),
+        ({"accumulation": {"mode": "off"}}, ("label", "label"), None),
+        ({"accumulation": {"scope": ["books"]}}, ("label", "label"), None),
+        ({"sources": {"web": {"accumulate": "off"}}}, ("label", "label"), None),
+        ({}, ("label", "label"), Status.FAIL),
+    ],
+)
+def test_classes_are_compared_where_both_have_the_same_ones(
+    make: Make, sections: dict[str, Any], columns: tuple[str | None, str | None], status: Status | None
+) -> None:
+    parent = make(real(3), class_column=columns[0])
+    child = make(real(3, label="dog"), parent=parent, class_column=columns[1] and "label")
+    child = Manifest(child.header.model_copy(update={"class_column": columns[1]}), None, child.shards)
+    found = findings(of(policy(**sections), child, parent), "CG203")
+    assert [finding.status for finding in found] == ([] if status is None else [status])
 
 
 def test_the_first_generation_needs_no_parent(make: Make) -> None:
@@ -561,7 +739,7 @@ def test_a_policy_without_coverage_asks_nothing_of_classes(make: Make) -> None:
 def test_names_from_the_data_are_only_names(make: Make, name: str) -> None:
     before = [*real(3), *real(2, first=50, source=name, label=name)]
     after = real(3) + made(2, source=name, generator=name, label="cat")
-    rules = {"coverage": {}, "sources": {name: {"max_share": 0.1, "origin": "real"}, "web": {}}}
+    rules: dict[str, Any] = {"coverage": {}, "sources": {name: {"max_share": 0.1, "origin": "real"}, "web": {}}}
     found = evaluate(generations(make, before, after, **rules)).findings
     assert {finding.code for finding in found} >= {"CG102", "CG105", "CG201", "CG202", "CG501"}
     loss = next(finding for finding in found if finding.code == "CG201")

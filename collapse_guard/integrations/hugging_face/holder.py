@@ -1,0 +1,398 @@
+"""Hugging Face `datasets`: hold a training set under a policy, generation after generation."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, concatenate_datasets
+
+from collapse_guard.curate import Curated, check_tags, curate, is_nested, quality_scores, with_classes
+from collapse_guard.errors import CellError, ManifestError, ProvenanceError
+from collapse_guard.integrations.hugging_face.rows import narrow_rows, planned_dataset
+from collapse_guard.integrations.hugging_face.saved import (
+    MANIFEST_FILE,
+    REAL,
+    SYNTHETIC,
+    TAKEDOWNS_FILE,
+    check_rows,
+    checked_manifest,
+    new_folder,
+    saved_rows,
+    saved_takedowns,
+)
+from collapse_guard.integrations.hugging_face.tags import arrow_rows, tag_one
+from collapse_guard.kernels import id_words
+from collapse_guard.manifest import Manifest, Takedowns, load_manifest, load_takedowns, write_manifest
+from collapse_guard.manifest.index import index_of
+from collapse_guard.monitor import Anchor, coverage_of, read_anchor, write_anchor
+from collapse_guard.plugins import nearest
+from collapse_guard.policy import Policy
+from collapse_guard.records import GENERATION, GENERATOR, ID, PROVENANCE_COLUMNS, SCORE, SOURCE, Evidence, Origin
+from collapse_guard.sources import Tag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from os import PathLike
+
+    from collapse_guard.cells import CellMap
+    from collapse_guard.filters import Score
+    from collapse_guard.mixing import MixPlan
+
+
+class GuardedDataset:
+    """Holder of a training set under a policy: every real row is in, synthetic rows are filtered and capped.
+
+    It is not a Dataset; :meth:`training_set` returns one.
+
+    Args:
+        policy: a Policy, a mapping, or the path of a YAML file.
+        name: name of the manifest.
+        parent: manifest of the generation before, or its path; every real row of it must be added again.
+        takedowns: lawful deletions, or the path of their list: their rows may be missing, and must be.
+        reference: real amount per class that ``mix.balance`` and ``mix.budget`` measure against, or a manifest, or the
+            path of one; the real rows that are held if left out.
+
+    >>> data = GuardedDataset({"version": 1}).add_real(Dataset.from_dict({"text": ["a", "b", "c"]}), source="web")
+    >>> made = Dataset.from_dict({"text": ["x", "y", "z", "w"]})
+    >>> data = data.add_synthetic(made, source="bot", generator="bot@1", generation=1)
+    >>> len(data.training_set())
+    6
+    """
+
+    def __init__(
+        self,
+        policy: Policy | Mapping[str, Any] | str | PathLike[str],
+        *,
+        name: str = "training-set",
+        parent: Manifest | str | PathLike[str] | None = None,
+        takedowns: Takedowns | str | PathLike[str] | None = None,
+        reference: Mapping[str, float] | Manifest | str | PathLike[str] | None = None,
+    ) -> None:
+        self.policy = Policy.coerce(policy)
+        self.name = name
+        self.parent = parent if isinstance(parent, Manifest) or parent is None else load_manifest(parent)
+        self.takedowns: Takedowns | None = None
+        if takedowns is not None:
+            self.takedowns = takedowns if isinstance(takedowns, Takedowns) else load_takedowns(takedowns)
+        self.reference = _amounts_per_class(reference)
+        self.real: tuple[Dataset, ...] = ()
+        self.synthetic: tuple[Dataset, ...] = ()
+        self._curated: Curated | None = None
+        self.anchor_of_parent: Anchor | None = None
+        _check_id_rule(self.policy, self.parent)
+
+    def add_real(
+        self,
+        dataset: Dataset | DatasetDict,
+        *,
+        source: str,
+        evidence: Evidence | str = Evidence.DECLARED,
+        date: dt.date | None = None,
+        split: str | None = None,
+    ) -> Self:
+        """Add real rows, all of them, and return the holder.
+
+        Args:
+            dataset: a Dataset, or a DatasetDict and the name of its ``split``. Streams are mixed with
+                :func:`~collapse_guard.mix_streams`, or materialised first.
+            source: name of where the rows come from.
+            evidence: how the origin is known.
+            date: creation or collection day.
+            split: which part of a DatasetDict.
+
+        Raises ProvenanceError for no rows and for rows that are tagged otherwise; CellError without the cell column.
+        """
+        tagged = Tag.of(origin=Origin.REAL, source=source, evidence=evidence, date=date)
+        added = self._accepted(_one_part(dataset, split, source), source, tagged)
+        self.real = (*self.real, added)
+        self._curated = None
+        return self
+
+    def add_synthetic(
+        self,
+        dataset: Dataset | DatasetDict,
+        *,
+        source: str,
+        generator: str,
+        generation: int,
+        evidence: Evidence | str = Evidence.DECLARED,
+        score: Score | None = None,
+        split: str | None = None,
+    ) -> Self:
+        """Add generated rows to the pool that the policy filters and caps, and return the holder.
+
+        Args:
+            generator: ``model@revision``.
+            generation: 1 + the generation of the data that the generator was trained on.
+            score: for ``filters.quality``: a column or a callable from an Arrow table to one score per row;
+                the policy's own column if left out.
+            split: which part of a DatasetDict.
+
+        Raises ProvenanceError as :meth:`add_real`, FilterError for scores that are missing or not numbers.
+        """
+        tagged = Tag.of(
+            origin=Origin.SYNTHETIC, source=source, generator=generator, generation=generation, evidence=evidence
+        )
+        added = self._accepted(_one_part(dataset, split, source), source, tagged)
+        scores = quality_scores(arrow_rows(added), score, self.policy)
+        kept = added.remove_columns(SCORE) if SCORE in added.column_names else added
+        narrow = Dataset(pa.table({SCORE: scores}))
+        self.synthetic = (*self.synthetic, concatenate_datasets([kept, narrow], axis=1))
+        self._curated = None
+        return self
+
+    def _accepted(self, dataset: Dataset, source: str, tagged: Tag) -> Dataset:
+        if len(dataset) == 0:
+            raise ProvenanceError(f"source {source!r} has no rows; leave it out, or look at how it was read")
+        self._check_cell_column(dataset, f"source {source!r}")
+        self._check_columns_fit(dataset, source)
+        if not set(PROVENANCE_COLUMNS) & set(dataset.column_names):
+            return tag_one(dataset.with_format(None), tagged, overwrite=False, rule=self.policy.identity.id_rule())
+        return _already_tagged(dataset.with_format(None), tagged)
+
+    def _check_cell_column(self, dataset: Dataset, what: str) -> None:
+        coverage = self.policy.coverage
+        for column in () if coverage is None else coverage.columns or ():
+            if column not in dataset.column_names:
+                hint = nearest(column, dataset.column_names)
+                raise CellError(f"{what} has no column {column!r} (coverage.cells); {hint}")
+
+    def _check_columns_fit(self, dataset: Dataset, source: str) -> None:
+        """Raise ProvenanceError if a column has another type than in the rows that are held."""
+        for part in (*self.real[:1], *self.synthetic[:1]):
+            try:
+                concatenate_datasets(
+                    [part.with_format(None).select(range(1)), dataset.with_format(None).select(range(1))]
+                )
+            except ValueError as error:
+                reason = str(error).splitlines()[0]
+                raise ProvenanceError(
+                    f"source {source!r} has other column types than the rows before: {reason}"
+                ) from None
+
+    def training_set(self, *, shuffle: bool = False, streaming: bool = False) -> Dataset | IterableDataset:
+        """Return the training set with provenance columns: all real rows, then the chosen synthetic ones.
+
+        Args:
+            shuffle: rows interleaved at random, so that any stretch of them is a sample of the mix.
+            streaming: return an IterableDataset over the same rows.
+
+        Under ``mix.budget`` some real rows are left out here; the manifest retains them. Under ``mix.weights: golden``
+        rows carry ``cg_weight``.
+
+        Raises AccumulationError if nothing real was added, or if a real row of the parent is missing.
+        """
+        made = planned_dataset(self.plan(), self.real, self.synthetic, shuffle=shuffle)
+        return made.to_iterable_dataset() if streaming else made
+
+    def plan(self) -> MixPlan:
+        """Return which rows train, as data: numbers of the real and of the synthetic rows that are held."""
+        return self._curate().plan
+
+    def manifest(self) -> Manifest:
+        """Return the manifest of the training set, in memory; raises as :meth:`training_set`."""
+        return self._curate().manifest
+
+    def report(self) -> dict[str, Any]:
+        """Return plain figures: rows by kind, why synthetic rows stayed out, keep-rate per cell, shares in windows."""
+        return self._curate().view()
+
+    def next_generation(self, name: str | None = None) -> Self:
+        """Return the holder of the next generation: this one's rows, with this one's manifest as parent.
+
+        It needs no :meth:`save` in between, and a saved generation has the same digest. Add the new synthetic rows to
+        it, and new real rows if there are any; every real row that is held stays.
+        """
+        manifest = self.manifest()
+        held = type(self)(self.policy, name=name or self.name, parent=manifest, takedowns=self.takedowns)
+        held.real, held.synthetic, held.reference = self.real, self.synthetic, self.reference
+        held.anchor_of_parent = self.anchor() if self._needs_anchor() else None
+        return held
+
+    def take_down(
+        self, rows: Iterable[str | bytes] | Dataset, *, reason: str, date: dt.date | str | None = None
+    ) -> Self:
+        """Remove rows that must go by law, and record that: they may be missing from now on, and must be.
+
+        Args:
+            rows: ids as findings print them or as ``cg_id`` holds them, or the tagged rows themselves.
+            reason: why, one line, such as the number of a request.
+            date: the day of the deletion, today if left out.
+
+        Ids that are not held are recorded as well. Raises InputError for ids that are none or an empty reason;
+        ProvenanceError for rows without ids.
+        """
+        if isinstance(rows, Dataset):
+            if ID not in rows.column_names:
+                raise ProvenanceError(f"the rows have no {ID}; tag them first, or name their ids")
+            rows = arrow_rows(rows, [ID]).column(ID).to_pylist()
+        held = Takedowns.empty() if self.takedowns is None else self.takedowns
+        taken = held.adding(rows, reason=reason, date=dt.datetime.now(dt.UTC).date() if date is None else date)
+        self.real = _without(self.real, taken)
+        self.synthetic = _without(self.synthetic, taken)
+        self.takedowns = taken
+        self._curated = None
+        return self
+
+    def _curate(self) -> Curated:
+        if self._curated is None:
+            real, pool = (self._narrow(parts) for parts in (self.real, self.synthetic))
+            self._curated = curate(
+                real,
+                pool,
+                self.policy,
+                name=self.name,
+                parent=self.parent,
+                cells=self._cells(),
+                takedowns=self.takedowns,
+                reference=self.reference,
+            )
+        return self._curated
+
+    def anchor(self) -> Anchor:
+        """Return what a run is measured against, for ``CollapseGuard(reference=...)``: the policy's cells on real rows.
+
+        Cells are those of the parent generation, if it left them beside its manifest; else fitted on the real rows.
+        Raises PolicyError without coverage, CellError for rows that cannot be mapped.
+        """
+        coverage = coverage_of(self.policy)
+        before = self._anchor_before()
+        maps = () if before is None else tuple(each.cells for each in before.maps)
+        return Anchor.fit(self._narrow(self.real), coverage, maps=maps)
+
+    def _anchor_before(self) -> Anchor | None:
+        """Return what the parent generation left beside its manifest, for the cells of this policy."""
+        if self.parent is None or self.policy.coverage is None:
+            return None
+        if self.anchor_of_parent is not None:
+            return self.anchor_of_parent
+        return read_anchor(self.parent.path, self.policy.coverage)
+
+    def _cells(self) -> CellMap | None:
+        before = self._anchor_before()
+        return before.maps[0].cells if before is not None and before.maps else None
+
+    def _narrow(self, parts: tuple[Dataset, ...]) -> pa.Table:
+        """Return only the columns that decide, of all parts."""
+        return narrow_rows(parts, self.policy)
+
+    def _needs_anchor(self) -> bool:
+        """Return whether the classes of the manifest alone do not give the cells of the policy."""
+        coverage = self.policy.coverage
+        if coverage is None or not coverage.cells:
+            return False
+        label = coverage.class_column
+        is_plain = label is not None and not is_nested(arrow_rows(self.real[0].select(range(1))), label)
+        return not is_plain or len(coverage.cells) > 1 or any(score.against == "real" for score in coverage.scores)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write rows, manifest and takedowns to a new folder; the folder appears whole or not at all.
+
+        Raises ManifestError if something is already there: a generation is written once.
+        """
+        target = Path(path)
+        manifest = self.manifest()
+        with new_folder(target) as draft:
+            concatenate_datasets(list(self.real)).save_to_disk(draft / REAL)
+            if self.synthetic:
+                concatenate_datasets(list(self.synthetic)).save_to_disk(draft / SYNTHETIC)
+            if self.takedowns is not None:
+                self.takedowns.write(draft / TAKEDOWNS_FILE)
+            write_manifest(manifest, draft / MANIFEST_FILE)
+            if self._needs_anchor():
+                write_anchor(draft / MANIFEST_FILE, self.anchor(), coverage_of(self.policy))
+        return target
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], policy: Policy | Mapping[str, Any] | str | PathLike[str]) -> Self:
+        """Return a holder for the next generation: the rows of ``path``, with its manifest as parent.
+
+        Raises ManifestError if the folder does not hold together or counts ids by another rule than the policy,
+        AccumulationError if real rows left it.
+        """
+        folder = Path(path)
+        parent = checked_manifest(folder)
+        held = cls(policy, name=parent.header.name, parent=parent, takedowns=saved_takedowns(folder))
+        held.real = (saved_rows(folder / REAL),)
+        held._check_cell_column(held.real[0], str(folder))
+        held.synthetic = (saved_rows(folder / SYNTHETIC),) if (folder / SYNTHETIC).is_dir() else ()
+        held._check_nothing_left(folder)
+        return held
+
+    def _check_nothing_left(self, folder: Path) -> None:
+        """Raise unless the real rows of the folder are those of its manifest."""
+        assert self.parent is not None
+        is_same = self.parent.header.policy_digest == self.policy.digest  # else the classes may be of another column
+        rows, column = self._narrow(self.real), None
+        if is_same:
+            rows, column = with_classes(rows, self.policy, self._cells())
+        check_rows(folder, self.parent, index_of(rows, class_column=column), with_classes=column is not None)
+
+
+def _check_id_rule(policy: Policy, parent: Manifest | None) -> None:
+    """Raise ManifestError if the parent counts rows by another rule than the policy."""
+    rule = policy.identity.id_rule().name
+    if parent is not None and parent.header.id_rule != rule:
+        text = (
+            f"{parent.name} counts rows by {parent.header.id_rule!r}, the policy by {rule!r}: they are not comparable"
+        )
+        raise ManifestError(f"{text}; set identity of the policy to the rule of the chain", path=parent.path)
+
+
+def _amounts_per_class(reference: Any) -> Mapping[str, float] | None:
+    """Return the real amount per class of a manifest, or a mapping as it is."""
+    if reference is None or isinstance(reference, dict):
+        return reference
+    manifest = reference if isinstance(reference, Manifest) else load_manifest(reference)
+    found = manifest.amount_by("class", "origin").items()
+    return {label: amount for (label, code), amount in found if label is not None and code == Origin.REAL}
+
+
+def _one_part(dataset: Any, split: str | None, source: str) -> Dataset:
+    """Return one Dataset: that, or a split of a DatasetDict."""
+    what = f"source {source!r}"
+    if isinstance(dataset, DatasetDict) and split is not None:
+        if split not in dataset:
+            raise ProvenanceError(f"{what}: there is no split {split!r}; {nearest(split, dataset)}")
+        return dataset[split]
+    if isinstance(dataset, (DatasetDict, IterableDatasetDict)):
+        raise ProvenanceError(f"{what}: it has the splits {', '.join(dataset)}; name one with split=")
+    if isinstance(dataset, IterableDataset):
+        text = "a stream can be read once; mix streams with mix_streams"
+        raise ProvenanceError(f"{what}: {text}, or make a Dataset of it with Dataset.from_generator")
+    if not isinstance(dataset, Dataset):
+        raise ProvenanceError(f"{what}: a datasets.Dataset is needed, got {type(dataset).__name__}")
+    if split is not None:
+        raise ProvenanceError(f"{what}: split={split!r} was named, and a Dataset has none; leave it out")
+    return dataset
+
+
+def _without(parts: tuple[Dataset, ...], taken: Takedowns) -> tuple[Dataset, ...]:
+    """Return the parts less the rows that were taken down; parts without rows are left out."""
+    kept = []
+    for part in parts:
+        hi, lo = id_words(arrow_rows(part, [ID]).column(ID))
+        stays = np.flatnonzero(~taken.covers(hi, lo))
+        kept.append(part if stays.size == len(part) else part.select(stays))
+    return tuple(part for part in kept if len(part))
+
+
+def _already_tagged(dataset: Dataset, tagged: Tag) -> Dataset:
+    """Return rows that bring their own tags, if those agree with how they are added."""
+    what = f"source {tagged.source!r}"
+    absent = [name for name in PROVENANCE_COLUMNS if name not in dataset.column_names]
+    if absent:
+        raise ProvenanceError(f"{what}: tags {', '.join(absent)} are missing; tag the rows again with overwrite=True")
+    rows = arrow_rows(dataset, list(PROVENANCE_COLUMNS))
+    check_tags(rows, origin=tagged.origin, what=what)
+    said = {SOURCE: tagged.source, GENERATOR: tagged.generator, GENERATION: tagged.generation}
+    for column, value in said.items():
+        other = [found for found in rows.column(column).unique().to_pylist() if found != value]
+        if other:
+            name = column.removeprefix("cg_")
+            raise ProvenanceError(f"{what}: rows carry the {name} {other[0]!r}; add them under that {name}")
+    return dataset

@@ -1,0 +1,69 @@
+"""Ids that stand more than once in a source, and whether the rows that carry them agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from collapse_guard.kernels import id_hex
+from collapse_guard.manifest.antijoin import id_ranges
+from collapse_guard.manifest.engine import connected
+from collapse_guard.manifest.loss import MAX_IDS
+
+if TYPE_CHECKING:
+    from collapse_guard.manifest.engine import Limits
+    from collapse_guard.manifest.manifest import Manifest
+
+_MADE: Final = "CREATE TEMP TABLE twice (id_hi UBIGINT, id_lo UBIGINT)"
+# Ids alone first: names are only looked at for the few that stand twice somewhere.
+_TWICE: Final = """
+INSERT INTO twice SELECT id_hi, id_lo FROM rows WHERE id_hi BETWEEN $lo AND $hi GROUP BY ALL HAVING count(*) > 1
+"""
+_REPEATED: Final = """
+CREATE TEMP TABLE repeated AS
+SELECT source, id_hi, id_lo, count(*) AS n,
+  min(origin) <> max(origin) OR coalesce(min(class) <> max(class), false) OR count(class) NOT IN (0, count(*))
+    AS differs
+FROM rows SEMI JOIN twice USING (id_hi, id_lo) GROUP BY source, id_hi, id_lo HAVING count(*) > 1
+"""
+_BY_SOURCE: Final = """
+SELECT source, count(*), sum(n - 1), count(*) FILTER (differs) FROM repeated GROUP BY source ORDER BY source
+"""
+_IDS: Final = "SELECT id_hi, id_lo FROM repeated WHERE source = ? ORDER BY differs DESC, id_hi, id_lo LIMIT ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """Ids of one source that stand more than once.
+
+    Args:
+        source: its name.
+        n_ids: how many ids.
+        n_extra_rows: rows beyond the first of each id.
+        n_differing: ids whose rows differ in class or origin.
+        ids: at most ten, those that differ first, as 32 hexadecimal digits.
+    """
+
+    source: str
+    n_ids: int
+    n_extra_rows: int
+    n_differing: int
+    ids: tuple[str, ...]
+
+
+def duplicate_ids(manifest: Manifest, *, limits: Limits | None = None) -> tuple[Duplicates, ...]:
+    """Return the repeated ids of each source that has any, by source name.
+
+    Raises ManifestError for a part that cannot be read.
+    """
+    with connected(limits, rows=manifest) as database:
+        database.execute(_MADE)
+        for lo, hi in id_ranges(manifest.shards, manifest.n_rows):
+            database.execute(_TWICE, {"lo": lo, "hi": hi})
+        database.execute(_REPEATED)
+        found = database.execute(_BY_SOURCE).fetchall()
+        ids = {source: database.execute(_IDS, [source, MAX_IDS]).fetchall() for source, *_ in found}
+    return tuple(
+        Duplicates(source, int(n_ids), int(extra), int(differing), tuple(id_hex(hi, lo) for hi, lo in ids[source]))
+        for source, n_ids, extra, differing in found
+    )
