@@ -109,8 +109,8 @@ class Curated:
         return {
             "unit": plan.unit,
             "n_real_rows": int(plan.real.size),
-            "n_retained_rows": plan.n_retained_rows,
             "n_synthetic_rows": int(plan.chosen.size),
+            "n_retained_rows": plan.n_retained_rows,
             "real_amount": plan.real_amount,
             "synthetic_amount": plan.synthetic_amount,
             "real_share": plan.real_share,

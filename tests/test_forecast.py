@@ -22,7 +22,7 @@ from collapse_guard.forecast import Biases, Forecast
 from collapse_guard.forecast.chains import simulate
 from collapse_guard.forecast.loops import Loop, admitted_rows, loops_of
 from collapse_guard.manifest import Manifest, build_manifest, write_manifest
-from collapse_guard.mixing import SyntheticPool, plan_mix
+from collapse_guard.mixing import Codes, Pool, plan_mix
 from collapse_guard.policy import policy_from_mapping
 from collapse_guard.records import DATE, EVIDENCE, GENERATION, GENERATOR, ID, ORIGIN, SOURCE
 from collapse_guard.stats.drift import survival
@@ -156,10 +156,11 @@ def test_chains_come_in_blocks_and_every_one_counts() -> None:
     assert chains.n_alive.shape == (1, 5)
 
 
-def pool_of(n_rows: int) -> SyntheticPool:
+def pool_of(n_rows: int, *, source: str = "own") -> Pool:
     ids = np.arange(n_rows, dtype=np.uint64)
-    same = np.full(n_rows, "own")
-    return SyntheticPool(np.ones(n_rows, dtype=bool), same, same, np.ones(n_rows, dtype=np.int64), ids, ids)
+    names = Codes((source,), np.zeros(n_rows, dtype=np.int64))
+    same = np.ones(n_rows, dtype=np.int64)
+    return Pool(ids, ids, np.ones(n_rows), names, names, names, same, np.ones(n_rows, dtype=bool))
 
 
 @given(
@@ -176,7 +177,10 @@ def test_the_rows_that_enter_are_those_that_mixing_takes(
 ) -> None:
     mix = {"real_min_share": floor, "synthetic_to_real_max": ratio, "per_generator_max_share": share}
     policy = policy_from_mapping(rules(mix=mix))
-    assert admitted_rows(n_rows, n_real_rows, policy) == plan_mix(n_real_rows, pool_of(n_rows), policy).chosen.size
+    assert (
+        admitted_rows(n_rows, n_real_rows, policy)
+        == plan_mix(pool_of(n_real_rows, source="web"), pool_of(n_rows), policy).chosen.size
+    )
 
 
 @pytest.mark.parametrize(

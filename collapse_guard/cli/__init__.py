@@ -2,42 +2,64 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
+from typing import Any, Final
 
 import typer
+from typer.core import TyperGroup
 
-from collapse_guard.cli import (
-    check,
-    check_checkpoint,
-    demo,
-    export,
-    forecast,
-    manifest,
-    prove_accumulation,
-    schema,
-    simulate,
-    takedown,
-)
 from collapse_guard.errors import ContractError, InputError, MissingExtraError
+
+#: Command -> its module and what is run. A command's module is imported when it is used: a proof by the root digest
+#: must not wait for what a forecast needs.
+COMMANDS: Final = {
+    "check": ("check", "check"),
+    "check-checkpoint": ("check_checkpoint", "check_checkpoint"),
+    "demo": ("demo", "demo"),
+    "export": ("export", "export"),
+    "forecast": ("forecast", "forecast_command"),
+    "manifest": ("manifest", "app"),
+    "prove-accumulation": ("prove_accumulation", "prove_accumulation_command"),
+    "schema": ("schema", "schema"),
+    "simulate": ("simulate", "simulate_command"),
+    "takedown": ("takedown", "takedown"),
+}
+
+
+class _Commands(TyperGroup):
+    """The commands of :data:`COMMANDS`, each imported when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names, in the order in which help lists them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command by its name, None if there is none."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name]
+        found = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+        if not isinstance(found, typer.Typer):
+            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+            alone.command(cmd_name)(found)
+            found = alone
+        command = typer.main.get_command(found)
+        command.name = cmd_name
+        return command
+
 
 app = typer.Typer(
     name="collapse-guard",
+    cls=_Commands,
     help="Guardrail against model collapse: keep real data, filter the rest, halt when the tail dies.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("check")(check.check)
-app.command("check-checkpoint")(check_checkpoint.check_checkpoint)
-app.command("demo")(demo.demo)
-app.command("export")(export.export)
-app.command("forecast")(forecast.forecast_command)
-app.command("prove-accumulation")(prove_accumulation.prove_accumulation_command)
-app.add_typer(manifest.app, name="manifest")
-app.command("schema")(schema.schema)
-app.command("simulate")(simulate.simulate_command)
-app.command("takedown")(takedown.takedown)
 
 
 @app.callback(invoke_without_command=True)

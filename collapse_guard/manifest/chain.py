@@ -81,21 +81,21 @@ def ancestry(start: str, parents: Mapping[str, Sequence[str]]) -> list[str]:
     >>> ancestry("c", {"c": ["b", "a"], "b": ["a"], "a": ["gone"]})
     ['a', 'b', 'c']
     """
-    order: list[str] = []
+    order: dict[str, None] = {}
     open_now: set[str] = set()
     todo = [(start, False)]
     while todo:
         digest, is_done = todo.pop()
         if is_done:
             open_now.discard(digest)
-            order.append(digest)
+            order[digest] = None
         elif digest in open_now:
             raise ManifestError(f"{digest} is its own ancestor; a manifest was changed by hand, restore it")
         elif digest not in order and digest in parents:
             open_now.add(digest)
             todo.append((digest, True))
             todo += [(parent, False) for parent in reversed(parents[digest]) if parent in parents]
-    return order
+    return list(order)
 
 
 def _parent_digests(header: Header) -> tuple[str, ...]:

@@ -100,6 +100,8 @@ def _needs(policy: Policy) -> Iterator[Contradiction]:
     for key, is_asked in asked.items():
         if is_asked and not has_classes:
             yield ("mix", key), "it goes by class, and the policy has no coverage.cells that say what a class is"
+    if policy.mix.per_generation_max_share == ():
+        yield ("mix", "per_generation_max_share"), "an empty list caps nothing; name shares, or leave it out"
     if policy.mix.weights == "golden" and policy.unit == "weight":
         yield ("mix", "weights"), "unit: weight reads weights from a column, golden makes them; use one of the two"
     if policy.unit_column is not None and policy.unit == "rows":

@@ -201,10 +201,12 @@ def _problem(tree: Tree, fault: dict[str, Any]) -> Problem:
         tag = fault["ctx"]["tag"]
         return Problem("CG001", file, line, dotted(path), f"no kind is called {_shown(tag)}", nearest(tag, known))
     message = _sentence(fault["type"], fault["msg"])
-    remedy = OTHER_SHAPES.get(path, "") if fault["loc"][-1:] == (SHAPES[0],) else ""
+    if ", got " not in message:
+        message = f"{message}, got {_shown(fault['input'])}"
+    remedy = OTHER_SHAPES.get(dotted(path), "") if fault["loc"][-1:] == (SHAPES[0],) else ""
     if isinstance(fault["input"], str) and re.fullmatch(r"[-+]?[0-9.]+[eE][-+]?[0-9]+", fault["input"]):
         remedy = f"YAML reads this as text: write {float(fault['input'])!r}"
-    return Problem("CG001", file, line, dotted(path), f"{message}, got {_shown(fault['input'])}", remedy)
+    return Problem("CG001", file, line, dotted(path), message, remedy)
 
 
 def _sentence(kind: str, message: str) -> str:

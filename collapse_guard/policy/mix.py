@@ -63,17 +63,16 @@ SHAPES: Final = ("|value", "|mapping", "|list")
 
 #: What else may stand where a plain value is not what it should be.
 OTHER_SHAPES: Final = {
-    ("mix", "when_short"): "or {repeat: k} with k from 2 to 16",
-    ("mix", "per_generation_max_share"): "or a list of shares, of generation 1, 2, ...",
+    "mix.when_short": "or {repeat: k} with k from 2 to 16",
+    "mix.per_generation_max_share": "or a list of shares, of generation 1, 2, ...",
 }
 
 WhenShort = Annotated[
     Annotated[Literal["shrink", "stop", "fail"], Tag("|value")] | Annotated[Repeat, Tag("|mapping")],
     Discriminator(_word_or_mapping),
 ]
-Shares = Annotated[tuple[Share, ...], Field(min_length=1)]
 ShareOrShares = Annotated[
-    Annotated[Share, Tag("|value")] | Annotated[Shares, Tag("|list")],
+    Annotated[Share, Tag("|value")] | Annotated[tuple[Share, ...], Tag("|list")],
     Discriminator(_one_or_list),
 ]
 
@@ -136,7 +135,7 @@ class Mix(Section):
         """Return the largest share of one generation, 1 or more; None for no cap."""
         caps = self.per_generation_max_share
         if isinstance(caps, tuple):
-            return caps[min(max(generation, 1), len(caps)) - 1]
+            return caps[min(max(generation, 1), len(caps)) - 1] if caps else None
         return caps
 
 

@@ -232,8 +232,8 @@ class Policy(Section):
     unit: Literal["rows", "tokens", "bytes", "weight"] = Field("rows", description="what shares are counted in")
     unit_column: str | None = Field(
         None,
-        description="column with the amount of a row: a number, a list (tokens) or text (bytes); if left out, tokens are"
-        " counted in input_ids, bytes over all content, weights in weight",
+        description="column with the amount of a row: a number, a list (tokens) or text (bytes); if left out, tokens"
+        " are counted in input_ids, bytes over all content, weights in weight",
     )
     identity: Identity = Identity()
     manifests: Manifests = Manifests()
@@ -265,7 +265,7 @@ class Policy(Section):
     @classmethod
     def _is_a_number(cls, value: object) -> object:
         if isinstance(value, bool):
-            raise ValueError("1")  # noqa: TRY004 - pydantic collects ValueError; True equals 1 for a Literal
+            raise ValueError("must be 1")  # noqa: TRY004 - pydantic collects ValueError; True equals 1 for a Literal
         return value
 
     def __hash__(self) -> int:

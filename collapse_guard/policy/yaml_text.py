@@ -30,7 +30,7 @@ def read_yaml(text: str, *, file: str) -> dict[str, Any]:
     """
     try:
         values = yaml.safe_load(text)
-        spans = key_lines(text, file=file)
+        key_lines(text, file=file)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
@@ -40,7 +40,7 @@ def read_yaml(text: str, *, file: str) -> dict[str, Any]:
         raise InputError(f"{file}{line}: not YAML: {reason}; correct it") from None
     if values is None:
         return {}
-    if not isinstance(values, dict) or not spans:
+    if not isinstance(values, dict):
         raise InputError(f"{file}: expected a mapping of keys, got {type(values).__name__}")
     return {str(key): value for key, value in values.items()}
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of plain values; numbers stand to the right, a missing value is a dash.
+    r"""A table of plain values; numbers stand to the right, a missing value is a dash.
 
-    >>> print("\\n".join(Table("sources", ("name", "rows"), (("web", 1200), ("own", None))).lines()))
+    >>> print("\n".join(Table("sources", ("name", "rows"), (("web", 1200), ("own", None))).lines()))
     name   rows
     web   1,200
     own       -

@@ -109,9 +109,9 @@ def verdicts(text: str) -> list[str]:
         ("extends: preset:starter@1\n", GOOD, 0, f"policy kept ({N_RULES} rules)"),
         ("extends: preset:starter@1\n", LOSSY, 1, "policy violated (1 finding)"),
         ("mixx: 1\n", GOOD, 2, "policy unusable (1 finding"),
-        ("unit: tokens\n", GOOD, 3, "policy inconclusive (4 not evaluated)"),
-        ("unit: tokens\non_missing_evidence: warn\n", GOOD, 0, "policy kept (4 not evaluated)"),
-        ("unit: tokens\n", LOSSY, 1, "policy violated (1 finding, 4 not evaluated)"),
+        ("unit: tokens\n", GOOD, 3, "policy inconclusive (7 not evaluated)"),
+        ("unit: tokens\non_missing_evidence: warn\n", GOOD, 0, "policy kept (7 not evaluated)"),
+        ("unit: tokens\n", LOSSY, 1, "policy violated (1 finding, 7 not evaluated)"),
         ("waivers: [{id: W, rule: CG201, reason: r, owner: o, expires: 2026-03-31}]\n", GOOD, 3, "policy inconclusive"),
     ],
 )

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from collapse_guard import _optional
 from collapse_guard.cli import app
+from collapse_guard.cli.forecast import forecast_command
 from collapse_guard.errors import MissingExtraError
 from collapse_guard.manifest import build_manifest, write_manifest
 from collapse_guard.records import DATE, EVIDENCE, GENERATION, GENERATOR, ID, ORIGIN, SOURCE
@@ -164,10 +165,8 @@ def test_a_missing_extra_is_said_before_the_work(monkeypatch: pytest.MonkeyPatch
         _optional.need("no_such_" + module, extra=extra)
         raise AssertionError
 
-    command = next(entry.callback for entry in app.registered_commands if entry.name == "forecast")
-    assert command is not None
-    monkeypatch.setitem(command.__globals__, "need", absent)
-    monkeypatch.setitem(command.__globals__, "forecast", lambda *_a, **_k: pytest.fail("the work was begun"))
+    monkeypatch.setitem(forecast_command.__globals__, "need", absent)
+    monkeypatch.setitem(forecast_command.__globals__, "forecast", lambda *_a, **_k: pytest.fail("the work was begun"))
     result = invoke(*ASK, "--out", "f.html")
     assert isinstance(result.exception, MissingExtraError)
     assert "pip install 'collapse-guard[report]'" in str(result.exception)

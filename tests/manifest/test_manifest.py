@@ -395,7 +395,6 @@ def test_a_deleted_index_is_one_clear_error(header_file: Path, index_file: Path)
 def test_a_directory_in_place_of_the_index_is_one_clear_error(header_file: Path, index_file: Path) -> None:
     index_file.unlink()
     index_file.mkdir()
-    found = outcome(header_file)
     assert "no such part of the index" in outcome(header_file)
 
 

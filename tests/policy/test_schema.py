@@ -26,8 +26,10 @@ Keys = tuple[str | int, ...]
 #: Every optional section is switched on, so that each threshold below has a place.
 WHOLE: dict[str, Any] = {
     "version": 1,
+    "unit": "tokens",
+    "identity": {"columns": ["text"]},
     "sources": {"web": {}, "more": {}},
-    "mix": {"drift": {}},
+    "mix": {"drift": {}, "budget": {"amount": 100}},
     "provenance": {"near_duplicate": {}},
     "filters": {"quality": {"score": "q", "keep_share": 0.8}, "tail": {}},
     "coverage": {},
@@ -172,7 +174,13 @@ def other(node: dict[str, Any], now: Any) -> Any:
 
 _SCHEMA = policy_json_schema()
 _NOT_DEMANDED = {"version", "name", "extends", "manifests"}
-_OF_CHOICES = [("coverage", "cells"), ("coverage", "scores"), ("coverage", "references")]  # tested one by one below
+_OF_CHOICES = [  # tested one by one below
+    ("coverage", "cells"),
+    ("coverage", "scores"),
+    ("coverage", "references"),
+    ("mix", "when_short"),
+    ("mix", "per_generation_max_share"),
+]
 _LEAVES = [
     (path, node)
     for path, node in leaves(_SCHEMA, (), _SCHEMA["$defs"])
@@ -235,6 +243,32 @@ def test_every_choice_of_cells_scores_and_references_has_a_digest_of_its_own_and
     assert [error.message for values in policies for error in validator.iter_errors(values)] == []
 
 
+MIXES: list[dict[str, Any]] = [
+    {},
+    {"when_short": "stop"},
+    {"when_short": "fail"},
+    {"when_short": {"repeat": 2}},
+    {"when_short": {"repeat": 16}},
+    {"per_generation_max_share": 0.5},
+    {"per_generation_max_share": [0.5]},
+    {"per_generation_max_share": [0.5, 0.25]},
+    {"per_generation_max_share": 0},
+]
+
+
+def test_every_choice_of_a_mix_has_a_digest_of_its_own_and_keeps_the_schema() -> None:
+    validator = jsonschema.Draft202012Validator(_SCHEMA)
+    policies = [{"version": 1, "mix": mix} for mix in MIXES]
+    assert len({digest(values) for values in policies}) == len(MIXES)
+    assert [error.message for values in policies for error in validator.iter_errors(values)] == []
+    assert digest(policies[0]) == digest({"version": 1, "mix": {"when_short": "shrink"}})
+
+
+def test_a_list_of_generations_ends_with_the_share_of_all_deeper_ones() -> None:
+    mix = policy_from_mapping({"version": 1, "mix": {"per_generation_max_share": [0.5, 0.25]}}).mix
+    assert [mix.generation_cap(generation) for generation in (1, 2, 3, 255)] == [0.5, 0.25, 0.25, 0.25]
+
+
 def test_one_cell_map_may_stand_alone_or_in_a_list_and_labels_is_the_kind_that_is_left_out() -> None:
     alone = digest({"version": 1, "coverage": {"cells": {"column": "y"}}})
     assert alone == digest({"version": 1, "coverage": {"cells": [{"kind": "labels", "column": "y"}]}})
@@ -249,9 +283,12 @@ BAD_CHOICES = [
     ({"cells": [3]}, r"coverage\.cells\[0\]: must be"),
     ({"cells": {"kind": "clusters", "n_cells": 1000}}, r"coverage\.cells\.n_cells: must be less than or equal to 256"),
     ({"cells": {"kind": "callable", "function": "os", "names": ["a", "b"]}}, r"coverage\.cells\.function: must be"),
-    ({"cells": {"kind": "callable", "function": "a:b", "names": ["a"]}}, r"coverage\.cells\.names: must be"),
+    (
+        {"cells": {"kind": "callable", "function": "a:b", "names": ["a"]}},
+        r"coverage\.cells\.names: must have at least 2 items",
+    ),
     ({"scores": [{"kind": "hapaxx"}]}, r"coverage\.scores\[0\]\.kind: must be 'hapax', 'novelty' or 'column'"),
-    ({"references": []}, r"coverage\.references: must be"),
+    ({"references": []}, r"coverage\.references: must have at least 1 item, got \[\]"),
     ({"references": ["truth"]}, r"coverage\.references\[0\]: must be 'real' or 'first_model'"),
 ]
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, Final
 
-from collapse_guard.errors import ProvenanceError
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
+
+from collapse_guard.curate import ARROW_TYPES
+from collapse_guard.errors import InputError, ProvenanceError
+from collapse_guard.integrations.hugging_face.tag_report import TagReport, tag_report
+from collapse_guard.integrations.hugging_face.tags import arrow_rows, row_order
+from collapse_guard.policy import Policy
 from collapse_guard.records import (
     DATE,
     EVIDENCE,
     GENERATION,
-    GENERATOR,
-    ID,
     ORIGIN,
+    PROVENANCE_COLUMNS,
     UNKNOWN_DATE,
     UNKNOWN_GENERATION,
     Evidence,
@@ -21,108 +27,136 @@ from collapse_guard.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
+    from os import PathLike
 
+    from collapse_guard.integrations.hugging_face.tags import AnyDataset
 
 _PREFIX: Final = "cg_"
-_ID_BYTES: Final = 16
-#: Rows of a stream that are looked at if nothing is said; streams have no end to wait for.
+#: Rows of a stream that are looked at if nothing is said: it may have no end to wait for.
 _PEEKED_ROWS: Final = 1000
+_KINDS: Final = list(ARROW_TYPES.items())
 #: What a null means, column by column; a row without a source, a generator or an id has none.
-_UNKNOWN: Final[dict[str, int]] = {
+_UNKNOWN: Final[Mapping[str, int]] = {
     ORIGIN: Origin.UNKNOWN,
     EVIDENCE: Evidence.NONE,
     GENERATION: UNKNOWN_GENERATION,
     DATE: UNKNOWN_DATE,
 }
-#: Null there is an answer: real rows have no generator.
-_NULLABLE: Final = frozenset({GENERATOR})
-_TAG_IT: Final = "tag the rows (collapse_guard.tag) before they are joined"
 
 
-@dataclass(frozen=True, slots=True)
-class TagReport:
-    """What is wrong with the tags of a dataset, in numbers of rows.
+def validate(
+    dataset: Dataset | DatasetDict | IterableDataset | IterableDatasetDict,
+    policy: Policy | Mapping[str, Any] | str | PathLike[str],
+    *,
+    sample: int | None = None,
+) -> TagReport:
+    """Return what is wrong with the tags of a dataset; nothing is changed, and only the tags are read.
 
     Args:
-        rows: rows that were looked at.
-        complete: whether these are all rows; a stream is peeked.
-        unknown: rows of unknown origin, null or untagged ones included.
-        without_evidence: rows whose origin is stated without evidence.
-        unbelievable: rows that claim to be real by ``statistical`` evidence, which can never show that.
-        too_deep: rows beyond ``provenance.max_generation_depth`` or the ``max_depth`` of their source; a generated row
-            of unknown generation is one.
-        null_tags: nulls by column, where a null is no answer.
-        malformed_ids: ids that are not 16 bytes.
-        missing_columns: provenance columns that are not there.
-        wrong_types: column -> "type that is there, not type that is needed".
-        max_depth: the limit that ``too_deep`` was counted against.
-        split: name of the split, for datasets that have them.
+        dataset: any of the four kinds; for splits the report is their sum, and ``splits`` holds one for each.
+        policy: a Policy, a mapping, or the path of a YAML file; it says how deep generations may be.
+        sample: look at the first so many rows; all rows, or 1000 of a stream, if left out.
+
+    Raises InputError for a sample below 1 and for anything but a dataset.
+
+    >>> report = validate(Dataset.from_dict({"text": ["a", "b"]}), {"version": 1})
+    >>> report.ok, report.unknown
+    (False, 2)
     """
-
-    rows: int
-    complete: bool = True
-    unknown: int = 0
-    without_evidence: int = 0
-    unbelievable: int = 0
-    too_deep: int = 0
-    null_tags: Mapping[str, int] = field(default_factory=dict)
-    malformed_ids: int = 0
-    missing_columns: tuple[str, ...] = ()
-    wrong_types: Mapping[str, str] = field(default_factory=dict)
-    max_depth: int = 0
-    split: str | None = None
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """One line for each fault: what, how many rows, what to do; empty if there is none."""
-        where = "" if self.split is None else f"split {self.split!r}: "
-        return tuple(where + line for line in self._lines())
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is no fault."""
-        return not self.problems
-
-    def raise_for_problems(self) -> None:
-        """Raise ProvenanceError with all faults in one line, if there are any."""
-        if not self.ok:
-            raise ProvenanceError("; ".join(self.problems))
-
-    def _lines(self) -> Iterable[str]:
-        of = f"of {self.rows} rows"
-        if self.missing_columns:
-            yield f"the rows lack {', '.join(self.missing_columns)}: {_TAG_IT}"
-        for name, kinds in self.wrong_types.items():
-            yield f"{name} is {kinds}: cast it, or tag the rows again with overwrite=True"
-        for name, n_rows in self.null_tags.items():
-            yield f"{n_rows} {of} have a null {name}: {_TAG_IT}"
-        if self.unknown:
-            yield f"{self.unknown} {of} are of unknown origin: {_TAG_IT}, or leave them out"
-        if self.without_evidence:
-            yield f"{self.without_evidence} {of} state an origin without evidence: say how it is known"
-        if self.unbelievable:
-            yield f"{self.unbelievable} {of} are real by statistical evidence, which never shows that: tag them unknown"
-        if self.too_deep:
-            yield f"{self.too_deep} {of} are of a generation above {self.max_depth} (or unknown): leave them out"
-        if self.malformed_ids:
-            yield f"{self.malformed_ids} {of} have a {ID} that is not {_ID_BYTES} bytes: tag them again"
+    rules = Policy.coerce(policy)
+    if sample is not None and sample < 1:
+        raise InputError(f"sample must be 1 row or more, got {sample}")
+    if isinstance(dataset, (DatasetDict, IterableDatasetDict)):
+        return TagReport.of_splits({str(name): _validated(part, rules, sample) for name, part in dataset.items()})
+    return _validated(dataset, rules, sample)
 
 
-class TagReports(dict[str, TagReport]):
-    """The reports of the splits of a dataset, by name of the split; it is used like one report."""
+def strip(dataset: AnyDataset) -> AnyDataset:
+    """Return ``dataset`` without the columns whose name begins with ``cg_``; the kind stays what it was.
 
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """One line for each fault of each split."""
-        return tuple(line for report in self.values() for line in report.problems)
+    Raises InputError for anything but a dataset.
 
-    @property
-    def ok(self) -> bool:
-        """Whether no split has a fault."""
-        return not self.problems
+    >>> from collapse_guard.integrations.hugging_face.tags import tag
+    >>> strip(tag(Dataset.from_dict({"text": ["a"]}), origin="real", source="web")).column_names
+    ['text']
+    """
+    if isinstance(dataset, (DatasetDict, IterableDatasetDict)):
+        return type(dataset)({name: strip(part) for name, part in dataset.items()})
+    if isinstance(dataset, Dataset):
+        return dataset.remove_columns([name for name in dataset.column_names if name.startswith(_PREFIX)])
+    if not isinstance(dataset, IterableDataset):
+        raise InputError(f"strip takes a dataset of the `datasets` library, got {type(dataset).__name__}")
+    if dataset.column_names is not None:
+        return dataset.select_columns([name for name in dataset.column_names if not name.startswith(_PREFIX)])
+    formatting = getattr(dataset, "_formatting", None)
+    stripped = dataset.with_format("arrow").map(_without_tags, batched=True)
+    return stripped.with_format(getattr(formatting, "format_type", None))
 
-    def raise_for_problems(self) -> None:
-        """Raise ProvenanceError with the faults of all splits, if there are any."""
-        if not self.ok:
-            raise ProvenanceError("; ".join(self.problems))
+
+def provenance_table(dataset: Dataset) -> pa.Table:
+    """Return the provenance columns of a dataset in the order in which it shows its rows, shape (rows, 7).
+
+    No content is read, whatever the order of the rows. Tags that are missing or null are those of an unknown row:
+    origin 0, evidence 0, generation 255, date 65535, no source, generator and id.
+
+    Raises InputError for anything but a Dataset, ProvenanceError for tags that their column cannot hold.
+
+    >>> provenance_table(Dataset.from_dict({"text": ["a"]})).to_pylist()[0]["cg_generation"]
+    255
+    """
+    if not isinstance(dataset, Dataset):
+        text = f"provenance_table takes a datasets.Dataset, got {type(dataset).__name__}"
+        raise InputError(f"{text}; name a split, or use validate for streams")
+    there, n_rows = tag_columns(dataset), len(dataset)
+    columns = [_known(name, there[name] if name in there else pa.nulls(n_rows, kind)) for name, kind in _KINDS]
+    return pa.table(columns, schema=pa.schema(_KINDS))
+
+
+def _known(name: str, column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray:
+    """Return a column in its type, nulls as what they mean."""
+    try:
+        column = column.cast(ARROW_TYPES[name])
+    except (pa.ArrowException, ValueError) as error:
+        reason = str(error).splitlines()[0][:120]
+        text = f"{name} is {column.type} and does not fit {ARROW_TYPES[name]} ({reason})"
+        raise ProvenanceError(f"{text}; tag the rows again with overwrite=True") from None
+    return pc.fill_null(column, _UNKNOWN[name]) if name in _UNKNOWN else column
+
+
+def tag_columns(dataset: Dataset) -> dict[str, pa.ChunkedArray]:
+    """Return the provenance columns that are there, as they are, in the order in which a dataset shows its rows."""
+    names = [name for name in PROVENANCE_COLUMNS if name in dataset.column_names]
+    if not names:
+        return {}
+    if not hasattr(dataset, "_indices"):
+        shown = arrow_rows(dataset.with_format(None), names)
+        return {name: shown.column(name) for name in names}
+    order = row_order(dataset)
+    stored = {name: dataset.data.column(name) for name in names}
+    # Taking from one chunk is several times faster than from many; tags are narrow, so that joining them costs little.
+    return stored if order is None else {name: c.combine_chunks().take(pa.array(order)) for name, c in stored.items()}
+
+
+def _validated(dataset: Any, policy: Policy, sample: int | None) -> TagReport:
+    """Return the report of one dataset without splits."""
+    if isinstance(dataset, Dataset):
+        n_rows = len(dataset) if sample is None else min(sample, len(dataset))
+        columns = tag_columns(dataset if n_rows == len(dataset) else dataset.select(range(n_rows)))
+        return tag_report(columns, n_rows, policy, complete=n_rows == len(dataset))
+    if not isinstance(dataset, IterableDataset):
+        raise InputError(f"validate takes a dataset of the `datasets` library, got {type(dataset).__name__}")
+    n_peeked = _PEEKED_ROWS if sample is None else sample
+    rows = _peeked(dataset, n_peeked)
+    columns = {name: rows.column(name) for name in PROVENANCE_COLUMNS if name in rows.column_names}
+    return tag_report(columns, rows.num_rows, policy, complete=rows.num_rows < n_peeked)
+
+
+def _peeked(stream: IterableDataset, n_rows: int) -> pa.Table:
+    """Return the first rows of a stream as they are; its own place is not moved."""
+    batches = list(deepcopy(stream).take(n_rows).with_format("arrow").iter(batch_size=_PEEKED_ROWS))
+    return pa.concat_tables(batches, promote_options="permissive") if batches else pa.table({})
+
+
+def _without_tags(rows: pa.Table) -> pa.Table:
+    return rows.select([name for name in rows.column_names if not name.startswith(_PREFIX)])

@@ -28,7 +28,7 @@ TAG_FEATURES: Final = Features(
 )
 
 
-def tag(
+def tag(  # noqa: PLR0913 - every tag is named
     dataset: AnyDataset,
     *,
     origin: Origin | str,
@@ -127,6 +127,7 @@ class TagBatch:
         self.tagged, self.rule, self.overwrite = tagged, rule, overwrite
 
     def __call__(self, rows: pa.Table) -> pa.Table:
+        """Return a batch with its tags; raises ProvenanceError if it has some already."""
         present = [name for name in PROVENANCE_COLUMNS if name in rows.column_names]  # unknown before the first batch
         if present and not self.overwrite:
             raise ProvenanceError(f"rows already have {', '.join(present)}; pass overwrite=True to replace the tags")

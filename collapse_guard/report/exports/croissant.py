@@ -156,6 +156,7 @@ def _description(header: Header) -> str:
     return f"Training set {header.name}, generation {header.generation}: {header.index.rows} rows ({shares})."
 
 
+# ``prov:label`` is how the examples of Croissant name agents and activities, and what its readers look for.
 def _agent(generator: str) -> dict[str, Any]:
     return {
         "@type": "prov:SoftwareAgent",
