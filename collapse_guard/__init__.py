@@ -21,15 +21,28 @@ if TYPE_CHECKING:
     )
     from collapse_guard.forecast import forecast
     from collapse_guard.gate import check
+    from collapse_guard.identity import IdRule
     from collapse_guard.integrations.causal_lm import CausalLMSampler
     from collapse_guard.integrations.data_loader import GuardedDataLoader
     from collapse_guard.integrations.hf_trainer import CollapseGuardTrainerMixin, attach
+    from collapse_guard.integrations.hugging_face.audit import provenance_table, strip, validate
     from collapse_guard.integrations.hugging_face.holder import GuardedDataset
+    from collapse_guard.integrations.hugging_face.mix import apply_mix, measure_mix, plan_mix
+    from collapse_guard.integrations.hugging_face.streams import epoch_report, mix_streams, unseen_real
     from collapse_guard.integrations.hugging_face.tags import tag
     from collapse_guard.integrations.lightning import CollapseGuard
     from collapse_guard.integrations.lightning_data import guard_datamodule, guarded_datamodule_class
     from collapse_guard.integrations.session import GuardSession
-    from collapse_guard.manifest import Manifest, load_manifest, write_manifest
+    from collapse_guard.manifest import (
+        Manifest,
+        Takedowns,
+        load_manifest,
+        load_takedowns,
+        prove_accumulation,
+        write_manifest,
+    )
+    from collapse_guard.manifest.inventory import take_inventory
+    from collapse_guard.mixing import MixPlan
     from collapse_guard.monitor import Anchor, Reference
     from collapse_guard.policy import Policy, load_policy
     from collapse_guard.records import Decision, Evidence, Finding, Origin
@@ -59,9 +72,11 @@ _HOMES: Final[dict[str, str]] = {
     "GuardSession": "integrations.session",
     "GuardedDataLoader": "integrations.data_loader",
     "GuardedDataset": "integrations.hugging_face.holder",
+    "IdRule": "identity",
     "InputError": "errors",
     "Manifest": "manifest",
     "ManifestError": "errors",
+    "MixPlan": "mixing",
     "Origin": "records",
     "Policy": "policy",
     "PolicyError": "errors",
@@ -69,16 +84,29 @@ _HOMES: Final[dict[str, str]] = {
     "ReferenceRows": "stats",
     "ScoreEvidence": "stats",
     "TailEvidence": "stats",
+    "Takedowns": "manifest",
+    "apply_mix": "integrations.hugging_face.mix",
     "attach": "integrations.hf_trainer",
     "check": "gate",
+    "epoch_report": "integrations.hugging_face.streams",
     "fit_cells": "cells",
     "forecast": "forecast",
     "guard_datamodule": "integrations.lightning_data",
     "guarded_datamodule_class": "integrations.lightning_data",
     "load_manifest": "manifest",
     "load_policy": "policy",
+    "load_takedowns": "manifest",
+    "measure_mix": "integrations.hugging_face.mix",
     "minimum_detectable_drop": "stats",
+    "mix_streams": "integrations.hugging_face.streams",
+    "plan_mix": "integrations.hugging_face.mix",
+    "prove_accumulation": "manifest",
+    "provenance_table": "integrations.hugging_face.audit",
+    "strip": "integrations.hugging_face.audit",
     "tag": "integrations.hugging_face.tags",
+    "take_inventory": "manifest.inventory",
+    "unseen_real": "integrations.hugging_face.streams",
+    "validate": "integrations.hugging_face.audit",
     "write_manifest": "manifest",
 }
 
@@ -99,9 +127,11 @@ __all__ = [
     "GuardSession",
     "GuardedDataLoader",
     "GuardedDataset",
+    "IdRule",
     "InputError",
     "Manifest",
     "ManifestError",
+    "MixPlan",
     "Origin",
     "Policy",
     "PolicyError",
@@ -109,16 +139,29 @@ __all__ = [
     "ReferenceRows",
     "ScoreEvidence",
     "TailEvidence",
+    "Takedowns",
+    "apply_mix",
     "attach",
     "check",
+    "epoch_report",
     "fit_cells",
     "forecast",
     "guard_datamodule",
     "guarded_datamodule_class",
     "load_manifest",
     "load_policy",
+    "load_takedowns",
+    "measure_mix",
     "minimum_detectable_drop",
+    "mix_streams",
+    "plan_mix",
+    "prove_accumulation",
+    "provenance_table",
+    "strip",
     "tag",
+    "take_inventory",
+    "unseen_real",
+    "validate",
     "write_manifest",
 ]
 

@@ -203,6 +203,8 @@ class Pools:
 
 def pools_of(real: pa.Table, synthetic: pa.Table, policy: Policy, cells: CellMap | None) -> Pools:
     """Return tagged rows as pools: filtered, each row with its class."""
+    if policy.unit == "rows":  # a row is one, whatever an earlier manifest in other units said
+        real, synthetic = (rows.drop_columns([AMOUNT] * (AMOUNT in rows.column_names)) for rows in (real, synthetic))
     keep, receipts = filter_synthetic(synthetic, policy, cells)
     real, column = with_classes(real, policy, cells)
     made = with_classes(synthetic, policy, cells)[0]

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from collapse_guard.curate import (
-    Tag,
     cell_map,
     check_tags,
     curate,
@@ -19,9 +18,12 @@ from collapse_guard.curate import (
     provenance_columns,
     quality_scores,
 )
-from collapse_guard.errors import AccumulationError, CellError, FilterError, PolicyError, ProvenanceError
+from collapse_guard.errors import AccumulationError, CellError, ContractError, FilterError, ProvenanceError
 from collapse_guard.policy import Policy
-from collapse_guard.records import ID, ORIGIN, PROVENANCE_COLUMNS, SCORE, Origin
+from collapse_guard.records import AMOUNT, ID, ORIGIN, PROVENANCE_COLUMNS, SCORE, Origin
+from collapse_guard.rules import Subject, evaluate
+from collapse_guard.sources import Tag
+from tests.mixing.test_planner import policies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,9 +154,136 @@ def test_a_child_names_the_digest_of_its_parent_and_is_one_generation_on() -> No
     assert [(link.name, link.digest) for link in child.header.parents] == [("first", parent.digest)]
 
 
-def test_a_policy_that_counts_tokens_is_refused() -> None:
-    with pytest.raises(PolicyError, match="set unit: rows"):
-        curate(real(["a"]), made(["a"]), policy(unit="tokens"), name="set")
+# ------------------------------------------------------------------ units, budgets, wanted shares
+
+
+def sized(rows: pa.Table, amounts: Sequence[float]) -> pa.Table:
+    return rows.append_column(AMOUNT, pa.array(list(amounts), pa.float64()))
+
+
+def test_rows_that_do_not_say_how_many_tokens_they_are_are_refused() -> None:
+    for parts in ((real(["a"]), made(["a"])), (sized(real(["a"]), [3]), made(["a"]))):
+        with pytest.raises(ProvenanceError, match="the policy counts tokens, and the rows have no cg_amount; add it"):
+            curate(*parts, policy(unit="tokens"), name="set")
+    alone = curate(sized(real(["a"]), [3]), nothing(), policy(unit="tokens"), name="set")
+    assert alone.manifest.amount == 3.0
+
+
+def test_shares_are_counted_in_tokens_where_the_policy_says_so() -> None:
+    anchor, pool = sized(real(["a"] * 2), [60, 40]), sized(made(["a"] * 40), [7.0] * 40)
+    asked = policy(unit="tokens", mix={"real_min_share": 0.5})
+    found = curate(anchor, pool, asked, name="set")
+    assert found.plan.chosen.size == 14  # 98 of 100 tokens; 15 rows would be 105
+    assert (found.manifest.amount, found.manifest.header.unit) == (198.0, "tokens")
+    assert found.manifest.origin_amount(Origin.SYNTHETIC) == 98.0
+    assert found.breaches == ()
+    assert not evaluate(Subject(asked, found.manifest)).failed
+
+
+def test_a_policy_that_counts_rows_does_not_read_amounts_of_another_unit() -> None:
+    anchor, pool = sized(real(["a"] * 5), [100.0] * 5), sized(made(["a"] * 50), [1.0] * 50)
+    found = curate(anchor, pool, policy(), name="set")
+    assert found.plan.chosen.size == 5
+    assert found.manifest.amount == 10.0
+
+
+def test_real_rows_that_a_budget_leaves_out_stay_in_the_manifest_with_the_amount_nought() -> None:
+    asked = policy(mix={"budget": {"amount": 40, "min_class_rows": 6}, "real_min_share": 0.75})
+    anchor = real(["a"] * 60 + ["b"] * 6)
+    found = curate(anchor, made(["a"] * 50), asked, name="set")
+    assert (found.plan.real.size, found.plan.chosen.size, found.plan.n_retained_rows) == (30, 10, 36)
+    assert found.manifest.n_origin_rows(Origin.REAL) == 66
+    assert (found.manifest.amount, found.manifest.origin_amount(Origin.REAL)) == (40.0, 30.0)
+    assert found.manifest.class_rows(Origin.REAL, trained=True)["b"] == 6
+    kept = {identity.hex() for identity in anchor[ID].take(found.plan.real).to_pylist()}
+    rows = found.manifest.index.filter(pa.compute.equal(found.manifest.index["origin"], int(Origin.REAL))).to_pylist()
+    assert {row["amount"] for row in rows} == {0.0, 1.0}
+    assert {f"{row['id_hi']:016x}{row['id_lo']:016x}" for row in rows if row["amount"]} == kept
+    assert found.view()["n_retained_rows"] == 36
+    assert not evaluate(Subject(asked, found.manifest)).failed
+
+
+def test_a_retained_row_is_not_lost_in_the_next_generation_and_a_missing_one_is() -> None:
+    asked = policy(mix={"budget": {"amount": 20, "min_class_rows": 0}})
+    first = curate(real(["a"] * 60), nothing(), asked, name="first")
+    again = curate(real(["a"] * 60), made(["a"] * 60), asked, name="second", parent=first.manifest)
+    assert again.manifest.amount == 20.0
+    with pytest.raises(AccumulationError, match="1 real row lost"):
+        curate(real(["a"] * 60).slice(1), nothing(), asked, name="second", parent=first.manifest)
+
+
+def test_a_budget_below_its_floors_is_refused() -> None:
+    with pytest.raises(ContractError, match=r"mix\.budget\.amount is 10 rows, 5 less than the floors of 1 classes"):
+        curate(real(["a"] * 60), nothing(), policy(mix={"budget": {"amount": 10}}), name="set")
+
+
+def test_a_repeated_row_counts_as_often_as_it_stands() -> None:
+    asked = policy(mix={"when_short": {"repeat": 3}}, sources={"bot": {"share": 0.4}})
+    found = curate(real(["a"] * 12), made(["a"] * 3), asked, name="set")
+    index = found.manifest.index.filter(pa.compute.equal(found.manifest.index["source"], "bot"))
+    assert sorted(index["amount"].to_pylist()) == [2.0, 3.0, 3.0]
+    assert (found.manifest.n_rows, found.manifest.amount) == (15, 20.0)
+    assert found.view()["n_repeated_rows"] == 5
+    assert found.shares["source"].whole.tolist() == [0.4, 0.6]
+
+
+def test_a_class_that_lost_real_rows_is_topped_up_to_its_reference() -> None:
+    asked = policy(mix={"balance": "anchor", "real_min_share": 0.8})
+    found = curate(
+        real(["a"] * 90 + ["b"] * 5), made(["a"] * 90 + ["b"] * 9), asked, name="set", reference={"a": 90, "b": 10}
+    )
+    assert found.manifest.class_rows(Origin.REAL)["b"] + found.manifest.class_rows(Origin.SYNTHETIC)["b"] >= 10
+    assert found.view()["n_topped_up_rows"] == 5
+
+
+def test_the_view_says_what_is_short_what_rows_weigh_and_what_each_kind_holds() -> None:
+    asked = policy(mix={"weights": "golden"}, sources={"bot": {"share": 0.5}})
+    view = curate(real(["a"] * 10), made(["a"] * 4), asked, name="set").view()
+    assert view["short"] == ["source 'bot' has 4 of 10 rows"]
+    assert view["weights"]["real"] * 10 + view["weights"]["synthetic"] * 4 == pytest.approx(14)
+    assert view["shares"]["origin"]["real"] == pytest.approx({"share": 10 / 14, "least": 10 / 14, "largest": 10 / 14})
+    assert view["breaches"] == []
+
+
+PLANNED_CODES = {"CG101", "CG102", "CG103", "CG106", "CG108", "CG109", "CG110"}
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(asked=policies(wants=True, budget=True), data=st.data())
+def test_what_was_planned_under_a_policy_passes_its_rules_to_the_last_digit(asked: Policy, data: st.DataObject) -> None:
+    def part(tables: list[pa.Table]) -> pa.Table:
+        rows = pa.concat_tables(tables)
+        weights = data.draw(st.lists(st.floats(0.01, 100), min_size=rows.num_rows, max_size=rows.num_rows))
+        return sized(rows, weights)
+
+    labels = st.lists(st.sampled_from(["x", "x", "y", None]), min_size=1, max_size=15)
+    anchor = part([real([*data.draw(labels), "x"]), real(data.draw(labels), source="shared")])
+    generation = st.integers(1, 3)
+    pool = part(
+        [made(data.draw(labels), source=source, generation=data.draw(generation)) for source in ("a", "b", "shared")]
+    )
+    asked = asked.model_copy(update={"unit": "weight"})
+    try:
+        found = curate(anchor, pool, asked, name="set")
+    except ContractError:
+        assume(False)
+    failed = {finding.code for finding in evaluate(Subject(asked, found.manifest)).findings}
+    over_without_any = {  # real rows that a source's cap does not let in are not the plan's to take out
+        "CG102"
+        for name, source in asked.sources.items()
+        if found.manifest.amount_by("source", "origin").get((name, int(Origin.SYNTHETIC)), 0.0) == 0.0
+    }
+    assert failed & (PLANNED_CODES - over_without_any) == set()
+    assert found.plan.n_rows == 0 or found.plan.real_share >= asked.mix.real_min_share - 1e-9
+    floors = {breach for breach in found.breaches if breach.window is None and breach.bound == "floor"}
+    assert floors == set()
+
+
+def test_a_floor_of_a_source_that_the_real_rows_do_not_reach_is_told() -> None:
+    found = curate(real(["a"] * 10), made(["a"] * 4), policy(sources={"web": {"min_share": 0.9}}), name="set")
+    assert [breach.describe() for breach in found.breaches] == [
+        "web: share 0.7143 of the output, the floor is 0.9",
+    ]
 
 
 # ------------------------------------------------------------------ filters

@@ -7,19 +7,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from collapse_guard.errors import ManifestError
+from collapse_guard.manifest.header import ParentLink
+from collapse_guard.manifest.ladder import refuse_other_rules
 from collapse_guard.manifest.manifest import Manifest, manifest_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from collapse_guard.manifest.header import FilterReceipt, Header, ParentLink, TakedownEntry
+    from collapse_guard.manifest.header import FilterReceipt, Header, TakedownEntry
     from collapse_guard.manifest.shard import Shard
 
 #: What must be the same in all: rows of different ids, units or classes cannot be counted together.
 _ALIKE: Final = ("id_rule", "unit", "unit_column", "class_column")
 
 
-def merge_manifests(manifests: Sequence[Manifest], *, name: str, generation: int | None = None) -> Manifest:
+def merge_manifests(
+    manifests: Sequence[Manifest], *, name: str, generation: int | None = None, parent: Manifest | None = None
+) -> Manifest:
     """Return one manifest of the shards of several; written, it links their parts instead of copying them.
 
     A shard that stands in two of them (equal digest: the same rows, tags, amounts and source) is counted once. Single
@@ -31,12 +35,20 @@ def merge_manifests(manifests: Sequence[Manifest], *, name: str, generation: int
         manifests: at least one; each on disk or in memory.
         name: of the result.
         generation: of the result, the highest of the manifests if left out.
+        parent: the generation before: the result is the next one and names its digest, and only that.
 
-    Raises ManifestError for no manifest, and where id rules, units, class columns or lists of takedowns differ.
+    Raises ManifestError for no manifest, where id rules, units, class columns or lists of takedowns differ, and for a
+    generation beside a parent, which decides it.
     """
     if not manifests:
         raise ManifestError("name at least one manifest to merge")
+    if parent is not None and generation is not None:
+        raise ManifestError("the generation is 1 + that of the parent; name one of the two")
+    if parent is not None:
+        refuse_other_rules(parent, manifests[0])
+        generation = parent.header.generation + 1
     headers = [manifest.header for manifest in manifests]
+    own = (ParentLink(name=parent.header.name, digest=parent.digest),) if parent is not None else None
     for key in _ALIKE:
         _refuse_differences(manifests, key)
     facts: dict[str, Any] = {key: getattr(headers[0], key) for key in _ALIKE}
@@ -45,7 +57,7 @@ def merge_manifests(manifests: Sequence[Manifest], *, name: str, generation: int
         _shards(manifests),
         name=name,
         generation=max(header.generation for header in headers) if generation is None else generation,
-        parents=_parents(headers),
+        parents=_parents(headers) if own is None else own,
         filters=_filters(headers),
         policy_digest=policies.pop() if len(policies) == 1 else None,
         takedowns=_takedowns(manifests),

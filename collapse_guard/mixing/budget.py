@@ -14,7 +14,7 @@ from collapse_guard.mixing.caps import grouped, room
 from collapse_guard.mixing.quotas import wanted_shares
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Stratum:
+class Stratum:
     """Real rows of one class in the order in which they are taken, and how many of them must be."""
 
     rows: NDArray[np.int64]
@@ -32,41 +32,57 @@ class _Stratum:
 
     @property
     def floor(self) -> float:
+        """Amount of the rows that must be taken."""
         return float(self.sums[self.n_floor - 1]) if self.n_floor else 0.0
 
     @property
     def rest(self) -> float:
+        """Amount of the others."""
         return float(self.sums[-1]) - self.floor
 
 
-def budgeted_rows(
-    real: Pool, policy: Policy, *, available: float, reference: Mapping[str, float] | None
-) -> NDArray[np.int64]:
-    """Return the real rows that train under ``mix.budget``, ascending; all of them without one, or if they fit.
+def strata_of(real: Pool, policy: Policy, reference: Mapping[str, float] | None) -> list[Stratum]:
+    """Return the real rows class by class, in a seeded hash order.
 
-    Every class keeps its reference amount, or ``min_class_rows`` rows where there is no reference, or all it has if
-    that is less. What is left of the real part follows what each class has above its floor. Rows are taken in a seeded
-    hash order.
-
-    Args:
-        available: synthetic amount that could enter; what it does not fill is left to real rows.
-        reference: amount per class that must not be undercut.
+    Every class keeps its reference amount, or ``mix.budget.min_class_rows`` rows where there is no reference, or all
+    it has if that is less.
 
     Raises ContractError with the amount that is lacking if the floors alone are more than the budget.
     """
     budget = policy.mix.budget
-    if budget is None:
-        return np.arange(real.n_rows)
-    strata = _strata(real, policy.mix.seed, budget.min_class_rows, reference)
+    assert budget is not None
+    order = hash_order(real.id_hi, real.id_lo, seed=policy.mix.seed)
+    strata = []
+    for number, members in grouped(real.label.of[order] + 1, len(real.label.names) + 1):
+        rows = order[members]
+        sums = np.cumsum(real.amount[rows])
+        n_floor = min(budget.min_class_rows, rows.size)
+        if reference is not None:
+            least = 0.0 if number == 0 else reference.get(real.label.names[number - 1], 0.0)
+            n_floor = min(int(np.searchsorted(sums, least * (1 - 1e-12))) + 1, rows.size) if least > 0 else 0
+        strata.append(Stratum(rows, sums, n_floor))
     floors = math.fsum(stratum.floor for stratum in strata)
     if floors > room(budget.amount):
         lacking = f"mix.budget.amount is {budget.amount:.12g} {policy.unit}, {floors - budget.amount:.12g} less than"
         text = f"{lacking} the floors of {len(strata)} classes need ({floors:.12g})"
         raise ContractError(f"{text}; raise it, or lower mix.budget.min_class_rows or the reference")
-    target = max(budget.amount - _most_synthetic(policy, budget.amount, available), floors)
-    if math.fsum(real.amount) <= room(target):
-        return np.arange(real.n_rows)
-    return np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *_taken(strata, target - floors)]))
+    return strata
+
+
+def budgeted_rows(strata: Sequence[Stratum], policy: Policy, *, available: float) -> NDArray[np.int64]:
+    """Return the real rows that train under ``mix.budget``, ascending: all of them if they fit.
+
+    What the real part holds above the floors follows what each class has above its own.
+
+    Args:
+        available: synthetic amount that could enter; what it does not fill is left to real rows.
+    """
+    budget = policy.mix.budget
+    assert budget is not None
+    floors, rest = (math.fsum(getattr(stratum, part) for stratum in strata) for part in ("floor", "rest"))
+    most = max(budget.amount - _most_synthetic(policy, budget.amount, available) - floors, 0.0)
+    rows = [np.zeros(0, dtype=np.int64), *_taken(strata, min(most, rest))]
+    return np.sort(np.concatenate(rows))
 
 
 def _most_synthetic(policy: Policy, total: float, available: float) -> float:
@@ -80,21 +96,7 @@ def _most_synthetic(policy: Policy, total: float, available: float) -> float:
     return min(limits)
 
 
-def _strata(real: Pool, seed: int, min_rows: int, reference: Mapping[str, float] | None) -> list[_Stratum]:
-    order = hash_order(real.id_hi, real.id_lo, seed=seed)
-    strata = []
-    for number, members in grouped(real.label.of[order] + 1, len(real.label.names) + 1):
-        rows = order[members]
-        sums = np.cumsum(real.amount[rows])
-        n_floor = min(min_rows, rows.size)
-        if reference is not None:
-            least = 0.0 if number == 0 else reference.get(real.label.names[number - 1], 0.0)
-            n_floor = min(int(np.searchsorted(sums, least * (1 - 1e-12))) + 1, rows.size) if least > 0 else 0
-        strata.append(_Stratum(rows, sums, n_floor))
-    return strata
-
-
-def _taken(strata: list[_Stratum], amount: float) -> Iterator[NDArray[np.int64]]:
+def _taken(strata: Sequence[Stratum], amount: float) -> Iterator[NDArray[np.int64]]:
     """Yield the rows of each stratum: its floor and its part of ``amount``; less than a row goes to the next one."""
     rest, left = math.fsum(stratum.rest for stratum in strata), 0.0
     for stratum in strata:

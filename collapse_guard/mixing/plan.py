@@ -122,7 +122,8 @@ class MixPlan:
     def digest(self) -> str:
         """Digest over row numbers and facts: equal plans give equal training sets."""
         rows = [part.astype("<i8").tobytes() for part in (self.real, self.chosen)]
-        return sha256_hex([canonical_bytes(self.facts), *rows])
+        sizes = {"sizes": [int(self.real.size), int(self.chosen.size)]}  # where one part ends is part of it
+        return sha256_hex([canonical_bytes(self.facts | sizes), *rows])
 
     def __eq__(self, other: object) -> bool:
         """Return whether the other is a plan of the same rows and facts."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from collapse_guard.errors import ContractError
-from collapse_guard.mixing.budget import budgeted_rows
+from collapse_guard.mixing.budget import budgeted_rows, strata_of
 from collapse_guard.mixing.caps import RealPart, eligible
 from collapse_guard.mixing.plan import Left, MixPlan
-from collapse_guard.mixing.settle import Task, settled, take, task_of
+from collapse_guard.mixing.settle import Task, settled, shortages, task_of
 from collapse_guard.mixing.weights import part_weights
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ def plan_mix(real: Pool, synthetic: Pool, policy: Policy, *, reference: Mapping[
     else:
         floors = reference
     task = task_of(synthetic, order, policy, reference=reference, held=held)
-    kept, task = _beside(task, real, floors)
-    choice, short = settled(task)
+    kept, task, short = _beside(task, real, floors)
     _check_short(short, policy)
+    choice = settled(task)
     chosen = np.sort(choice.chosen)
     golden = policy.mix.weights == "golden"
     return MixPlan(
@@ -82,20 +82,23 @@ def plan_mix(real: Pool, synthetic: Pool, policy: Policy, *, reference: Mapping[
     )
 
 
-def _beside(task: Task, real: Pool, floors: Mapping[str, float] | None) -> tuple[NDArray[np.int64], Task]:
-    """Return the real rows that train, and the task beside them."""
+def _beside(
+    task: Task, real: Pool, floors: Mapping[str, float] | None
+) -> tuple[NDArray[np.int64], Task, tuple[Shortage, ...]]:
+    """Return the real rows that train, the task beside them, and what is short of the wanted amounts."""
     budget = task.policy.mix.budget
     if budget is None:
         kept = np.arange(real.n_rows)
-        return kept, task.beside(RealPart.of_rows(real, kept))
-    kept = budgeted_rows(real, task.policy, available=task.available, reference=floors)
+        task = task.beside(RealPart.of_rows(real, kept))
+        return kept, task, shortages(task)
+    strata = strata_of(real, task.policy, floors)
+    kept = budgeted_rows(strata, task.policy, available=task.available)
     first = task.beside(RealPart.of_rows(real, kept))
-    fits = take(first, budget.amount, first.wanted(budget.amount))
-    if task.policy.mix.when_short == "stop" and fits.is_short.any():
-        fits = settled(first)[0]
+    short = shortages(first)
     # Caps and shortages can keep rows out that the budget had room for: real rows take it.
-    kept = budgeted_rows(real, task.policy, available=fits.amount, reference=floors)
-    return kept, task.beside(RealPart.of_rows(real, kept))
+    given = settled(first) if short and task.policy.mix.when_short == "stop" else first.asked
+    kept = budgeted_rows(strata, task.policy, available=given.amount)
+    return kept, task.beside(RealPart.of_rows(real, kept)), short
 
 
 def _check_short(short: tuple[Shortage, ...], policy: Policy) -> None:
@@ -103,7 +106,8 @@ def _check_short(short: tuple[Shortage, ...], policy: Policy) -> None:
     if short and policy.mix.when_short == "fail":
         listed = "; ".join(shortage.describe(policy.unit) for shortage in short[:_MOST_LISTED])
         more = f" and {len(short) - _MOST_LISTED} more" if len(short) > _MOST_LISTED else ""
-        raise ContractError(f"{listed}{more} (mix.when_short: fail); add rows, or let it shrink, stop or repeat")
+        remedy = "add rows, loosen the caps on them, or let it shrink, stop or repeat"
+        raise ContractError(f"{listed}{more} (mix.when_short: fail); {remedy}")
 
 
 def _left(pool: Pool, order: NDArray[np.int64], task: Task, chosen: NDArray[np.int64]) -> Left:

@@ -70,6 +70,11 @@ class Groups:
         sums = tuple(np.cumsum(pool.amount[order[own]]) for own in places)
         return cls(kind, tuple(names), of, order, places, sums, passes)
 
+    @property
+    def supply(self) -> NDArray[np.float64]:
+        """Amount of each group, repeats and all, shape (groups,)."""
+        return np.array([float(sums[-1]) * self.passes if sums.size else 0.0 for sums in self.sums])
+
     def n_within(self, group: int, most: float) -> int:
         """Return how many entries of a group fit into an amount: all its rows once, then all twice, and so on."""
         sums, size = self.sums[group], self.places[group].size
@@ -132,6 +137,25 @@ class Groups:
         return found + np.maximum(rows, SLACK) <= wanted * (1 + SLACK)
 
 
+def base_of(shares: NDArray[np.float64], supply: NDArray[np.float64], limit: float) -> float:
+    """Return the size of which ``shares`` are ``limit`` in all, where no group gives more than its supply.
+
+    Infinite if everything there is fits.
+
+    >>> base_of(np.array([0.2, 0.2]), np.array([5.0, 100.0]), 25.0)
+    100.0
+    """
+    asks = shares > 0
+    shares, supply = shares[asks], supply[asks]
+    full, slope = 0.0, float(shares.sum())
+    for group in np.argsort(supply / shares, kind="stable").tolist():
+        base = (limit - full) / slope
+        if base * shares[group] <= supply[group] or slope <= 0:
+            return max(base, 0.0)
+        full, slope = full + float(supply[group]), slope - float(shares[group])
+    return math.inf
+
+
 def wanted_shares(policy: Policy) -> dict[str, float]:
     """Return the shares that sources ask for, by name; empty if none does."""
     return {name: source.share for name, source in sorted(policy.sources.items()) if source.share is not None}
@@ -140,8 +164,8 @@ def wanted_shares(policy: Policy) -> dict[str, float]:
 def class_shares(reference: Mapping[str, float]) -> dict[str, float]:
     """Return the share of each class of the reference, the rarest first."""
     whole = sum(reference.values())
-    names = sorted(reference, key=lambda name: (reference[name], name)) if whole > 0 else []
-    return {name: reference[name] / whole for name in names}
+    names = sorted(reference, key=lambda name: (reference[name], name))
+    return {name: reference[name] / whole if whole > 0 else 0.0 for name in names}
 
 
 def lacking(

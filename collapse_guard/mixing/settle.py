@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from collapse_guard.mixing.caps import Cap, RealPart, caps_of, largest_total, room, synthetic_limit, within_caps
-from collapse_guard.mixing.quotas import Groups, Shortage, class_shares, lacking, wanted_shares
+from collapse_guard.mixing.quotas import Groups, Shortage, base_of, class_shares, lacking, wanted_shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,15 +89,28 @@ class Task:
         if self.groups is None:
             return self.shares
         if self.of_sources:
-            share = float(self.shares.sum())
-            return self.shares * (min(total, self.limit / share) if share > 0 else total)
-        lacks = self.first_lacks()
-        done = self.groups.amount(self.groups.filled(lacks))
-        return lacks + self.shares * max(self.most - done, 0.0)
+            return self.shares * min(total, base_of(self.shares, self.groups.supply, self.limit))
+        done = self.groups.amount(self.groups.filled(self.first_lacks))
+        return self.first_lacks + self.shares * max(self.most - done, 0.0)
 
+    @cached_property
     def first_lacks(self) -> NDArray[np.float64]:
-        """Return what classes lack, as far as the limit goes, shape (groups,)."""
-        return np.diff(np.minimum(np.cumsum(self.lacks), self.most), prepend=0.0)
+        """What classes lack, the rarest first, as far as the limit goes, shape (groups,)."""
+        left, lacks = self.most, []
+        for lack, there in zip(self.lacks.tolist(), self._supply, strict=True):
+            lacks.append(min(lack, left))
+            left -= min(lacks[-1], there)
+        return np.array(lacks, dtype=np.float64)
+
+    @cached_property
+    def asked(self) -> Choice:
+        """What is taken of an output of the wanted size, before anything gives less because it is short."""
+        whole = self.real.amount + self.most
+        return take(self, whole, self.wanted(whole))
+
+    @property
+    def _supply(self) -> list[float]:
+        return [] if self.groups is None else self.groups.supply.tolist()
 
 
 @dataclass(frozen=True)
@@ -167,32 +180,33 @@ def _entries(task: Task, groups: Groups, wanted: NDArray[np.float64]) -> tuple[N
     none = np.zeros(wanted.size, dtype=np.int64)
     if task.of_sources:
         return groups.entries(none, groups.filled(wanted)), 0
-    ahead = groups.filled(np.minimum(task.first_lacks(), wanted))
+    ahead = groups.filled(np.minimum(task.first_lacks, wanted))
     both = np.maximum(groups.filled(wanted, carry=True), ahead)
     parts = groups.entries(none, ahead), groups.entries(ahead, both)
     return np.concatenate(parts), int(parts[0].size)
 
 
-def settled(task: Task) -> tuple[Choice, tuple[Shortage, ...]]:
-    """Return the choice, and what was short of the wanted amounts before any of them was scaled down."""
-    whole = task.real.amount + task.most
-    asked = take(task, whole, task.wanted(whole))
-    short = () if task.groups is None else _shortages(asked, task.groups)
-    if short and task.policy.mix.when_short == "stop":
-        return _stopped(task, asked), short
-    return _at_its_size(task.real.amount, task.start, lambda total: take(task, total, task.wanted(total))), short
+def settled(task: Task) -> Choice:
+    """Return the choice."""
+    if task.policy.mix.when_short == "stop" and task.asked.is_short.any():
+        return _stopped(task, task.asked)
+    return _at_its_size(task.real.amount, task.start, lambda total: take(task, total, task.wanted(total)))
 
 
-def _shortages(choice: Choice, groups: Groups) -> tuple[Shortage, ...]:
+def shortages(task: Task) -> tuple[Shortage, ...]:
+    """Return the groups that have less than was wanted of them, before anything gives less because of it."""
+    groups = task.groups
+    if groups is None:
+        return ()
     return tuple(
-        Shortage(f"{groups.kind} {groups.names[n]!r}", float(choice.wanted[n]), float(choice.found[n]))
-        for n in np.flatnonzero(choice.is_short).tolist()
+        Shortage(f"{groups.kind} {groups.names[n]!r}", float(task.asked.wanted[n]), float(task.asked.found[n]))
+        for n in np.flatnonzero(task.asked.is_short).tolist()
     )
 
 
 def _stopped(task: Task, choice: Choice) -> Choice:
     """Return the choice whose wanted amounts are scaled down, all alike, until no group is short of its own."""
-    ahead = task.first_lacks()
+    ahead = task.first_lacks
     for _ in range(_PLAIN_ROUNDS):
         rest = choice.wanted - ahead
         stops = choice.is_short & (rest > 0)

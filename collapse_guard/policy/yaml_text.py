@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
 from collapse_guard.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _FENCE: Final = re.compile(r"---[ \t]*(?:\r?\n|$)")
 
@@ -103,6 +106,19 @@ def front_matter(text: str) -> tuple[str, str]:
     if closing is None:
         return "", body
     return body[opening.end() : closing.start()], body[closing.end() :]
+
+
+def read_front_matter(path: Path) -> dict[str, Any]:
+    """Return the front matter of a Markdown file such as a dataset card, empty if it has none.
+
+    Raises InputError for a file that cannot be read and for front matter that is no mapping.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read: {reason}; name a dataset card, such as README.md") from None
+    return read_yaml(front_matter(text)[0], file=str(path))
 
 
 def with_keys(text: str, values: dict[str, Any], *, file: str) -> str:

@@ -53,6 +53,29 @@ def test_a_manifest_is_written_and_summed_up() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("front", "origin", "evidence"),
+    [
+        ("language_creators: [machine-generated]", 2, 1),
+        ("language_creators: [found]", 0, 0),
+        ("language_creators: [expert-generated]", 1, 1),
+    ],
+)
+def test_a_dataset_card_declares_the_origin(folder: Path, front: str, origin: int, evidence: int) -> None:
+    (folder / "README.md").write_text(f"---\n{front}\n---\n# Rows\n")
+    result = invoke("data", "--source", "web", "--card", "README.md", "-o", "m.cgm.json")
+    assert result.exit_code == 0, result.output
+    assert load_manifest("m.cgm.json").rows_by("origin", "evidence") == {(origin, evidence): 1200}
+    assert "README.md: " in result.stderr
+
+
+def test_origin_and_card_are_one_or_the_other() -> None:
+    for more in ([], ["--origin", "real", "--card", "README.md"]):
+        result = invoke("data", "--source", "web", *more, "-o", "m.cgm.json")
+        assert isinstance(result.exception, InputError)
+        assert "give one of the two" in str(result.exception)
+
+
 def test_every_option_arrives() -> None:
     assert invoke("data", *REAL).exit_code == 0
     options = ["--generator", "m@1", "--generation", "1", "--evidence", "generated_here", "--date", "2026-03-31"]

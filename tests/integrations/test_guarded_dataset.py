@@ -225,7 +225,6 @@ def test_an_empty_holder_has_no_training_set() -> None:
     ("data", "hint"),
     [
         (DatasetDict({"train": texts("real", 1)}), "it has the splits train; name one with split="),
-        (texts("real", 1).to_iterable_dataset(), "a stream can be read once; mix streams with mix_streams"),
         ([{"text": "a"}], "got list"),
     ],
 )

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 @pytest.fixture
 def write(tagged: Any, tmp_path: Path) -> Any:
     def made(folder: str, sources: dict[str, int], *parents: Manifest) -> Manifest:
-        rows = [{"id": f"{name}{n}", "source": name} for name, size in sources.items() for n in range(size)]
+        rows: list[dict[str, Any]] = [
+            {"id": f"{name}{n}", "source": name} for name, size in sources.items() for n in range(size)
+        ]
         rows += [{"id": f"{folder}{n}", "source": "own", "origin": 2, "generation": 1} for n in range(len(parents))]
         links = [ParentLink(name=parent.header.name, digest=parent.digest) for parent in parents]
         generation = 1 + max((parent.header.generation for parent in parents), default=-1)

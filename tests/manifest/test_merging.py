@@ -45,6 +45,18 @@ def test_the_rows_are_those_of_all(build: Any) -> None:
     assert merged.verify() == ()
 
 
+def test_a_merge_under_a_parent_is_the_generation_after_it(build: Any) -> None:
+    before = build(entries(1, 2), generation=3)
+    own = build(entries(3, source="own", origin=2, generation=1, generator="m@1"), "own")
+    merged = merge_manifests([before, own], name="gen4", parent=before)
+    assert merged.header.generation == 4
+    assert merged.header.parents == (ParentLink(name="gen0", digest=before.digest),)
+    with pytest.raises(ManifestError, match="name one of the two"):
+        merge_manifests([before, own], name="gen4", parent=before, generation=7)
+    with pytest.raises(ManifestError, match="they are not comparable"):
+        merge_manifests([own], name="x", parent=build(entries(1), id_rule="sha256-128/text-nfc/1[text]"))
+
+
 def test_the_order_of_manifests_does_not_matter(build: Any) -> None:
     web, own = build(entries(1, 2)), build(entries(3, source="own"))
     one, two = (merge_manifests(order, name="m") for order in ([web, own], [own, web]))

@@ -104,7 +104,7 @@ def slow_caps(rows: list[Row], real: Sequence[Row], policy: Policy, total: Fract
     def of_source(row: Row) -> Fraction | None:
         share = policy.sources[row.source].max_share if row.source in policy.sources else None
         same = sum(other.amount for other in real if other.source == row.source)
-        return None if share is None else exact(share) * total - same
+        return None if share is None else max(exact(share) * total - same, Fraction(0))
 
     def of_generation(row: Row) -> Fraction | None:
         share = mix.generation_cap(row.generation)
@@ -141,7 +141,8 @@ def slow_limit(real: Sequence[Row], policy: Policy) -> Fraction | None:
 
 def slow_group(rows: list[Row], most: Fraction, passes: int) -> list[tuple[int, Row]]:
     """Return (pass, row) of the entries of a group that fit: all its rows once, then all twice, and so on."""
-    taken, amount = [], 0
+    taken: list[tuple[int, Row]] = []
+    amount = 0
     for number in range(passes if any(row.amount for row in rows) else 1):  # rows of nothing are not repeated
         for row in rows:
             amount += row.amount
@@ -149,6 +150,19 @@ def slow_group(rows: list[Row], most: Fraction, passes: int) -> list[tuple[int, 
                 return taken
             taken.append((number, row))
     return taken
+
+
+def slow_base(shares: dict[str, Fraction], supply: dict[str, int], limit: Fraction) -> Fraction:
+    """Return the size of which shares are ``limit`` in all, where no source gives more than it has."""
+    active = {name for name, share in shares.items() if share}
+    while active:
+        full = sum(supply[name] for name, share in shares.items() if share and name not in active)
+        base = max(limit - full, Fraction(0)) / sum(shares[name] for name in active)
+        over = {name for name in active if shares[name] * base > supply[name]}
+        if not over:
+            return base
+        active -= over
+    return Fraction(10**12)
 
 
 def slow_candidates(
@@ -170,8 +184,8 @@ def slow_candidates(
         return [row for _, row in sorted(entries, key=lambda entry: (entry[0], rank[entry[1].id]))]
 
     if shares:
-        whole = sum(shares.values())
-        base = total if limit is None or not whole else min(total, limit / whole)
+        supply = {name: passes * sum(row.amount for row in good if row.source == name) for name in shares}
+        base = total if limit is None else min(total, slow_base(shares, supply, limit))
         groups = [
             slow_group([row for row in good if row.source == name], share * base, passes)
             for name, share in shares.items()
@@ -184,19 +198,17 @@ def slow_candidates(
         name: [row for row in good if row.label == name]
         for name in sorted(reference, key=lambda name: (reference[name], name))
     }
-    if not whole:
-        return []
     most = Fraction(sum(row.amount for rows in by_class.values() for row in rows) * passes)
     most = most if limit is None else min(most, limit)
-    lacks, left = {}, most
-    for name in by_class:
+    lacks, left = dict[str, Fraction](), most
+    for name, rows in by_class.items():
         lacks[name] = min(Fraction(max(reference[name] - held.get(name, 0), 0)), left)
-        left -= lacks[name]
+        left -= min(lacks[name], Fraction(passes * sum(row.amount for row in rows)))
     ahead = {name: slow_group(rows, lacks[name], passes) for name, rows in by_class.items()}
     rest = most - sum(row.amount for group in ahead.values() for _, row in group)
     after, over = [], Fraction(0)
     for name, rows in by_class.items():
-        wanted = lacks[name] + rest * Fraction(reference[name], whole) + over
+        wanted = lacks[name] + rest * (Fraction(reference[name], whole) if whole else 0) + over
         both = slow_group(rows, wanted, passes)
         if len(both) < len(rows) * passes:
             over = wanted - sum(row.amount for _, row in both)

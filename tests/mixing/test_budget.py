@@ -74,9 +74,9 @@ def test_floors_hold_within_the_budget_or_the_plan_is_refused_with_what_is_lacki
     assert plan.real_amount + plan.synthetic_amount <= amount + 1e-6
     kept, whole = amounts_of(real, plan.real.tolist()), amounts_of(real, list(range(len(real))))
     counts = Counter(real[row].label for row in plan.real.tolist())
-    for name in sizes:
+    for name, size in sizes.items():
         if reference is None:
-            assert counts[name] >= min(least, sizes[name])
+            assert counts[name] >= min(least, size)
         else:
             assert kept[name] >= min(reference.get(name, 0), whole[name])
     assert plan.n_retained_rows == len(real) - plan.real.size

@@ -144,8 +144,8 @@ def test_every_plan_is_what_the_slow_reference_takes_at_its_own_size(
 ) -> None:
     try:
         plan = planned(real, made, policy, None if reference is None else {k: float(v) for k, v in reference.items()})
-    except ContractError as error:
-        assert "less than the floors" in str(error)
+    except ContractError:  # of a budget below its floors, which tests/mixing/test_budget.py is about
+        assert policy.mix.budget is not None
         return
     check_caps(plan, real, made, policy)
     if policy.mix.when_short != "stop":
@@ -305,7 +305,7 @@ def everything() -> MixPlan:
 
 def test_another_process_with_another_hash_seed_plans_the_same() -> None:
     plan = everything()
-    assert 0 < plan.chosen.size
+    assert plan.chosen.size > 0
     assert plan.n_topped_up_rows > 0
     here = plan.digest + " " + " ".join(map(str, plan.order()[:20].tolist()))
     for hash_seed in ("1", "2"):

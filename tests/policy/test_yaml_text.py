@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from collapse_guard.errors import InputError
-from collapse_guard.policy.yaml_text import front_matter, key_lines, read_yaml, with_keys, yaml_text
+from collapse_guard.policy.yaml_text import front_matter, key_lines, read_front_matter, read_yaml, with_keys, yaml_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 names = st.text(alphabet="abcdefghij_", min_size=1, max_size=6).filter(lambda name: name not in {"y", "n"})
 texts = st.text(alphabet=st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=30)
@@ -91,3 +94,14 @@ def test_shared_values_are_written_out() -> None:
 )
 def test_front_matter(text: str, head: str, body: str) -> None:
     assert front_matter(text) == (head, body)
+
+
+def test_the_front_matter_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("---\nlicense: mit\n---\n# Rows\n")
+    assert read_front_matter(path) == {"license": "mit"}
+    path.write_bytes(b"\xff")
+    with pytest.raises(InputError, match=r"README\.md: cannot be read"):
+        read_front_matter(path)
+    with pytest.raises(InputError, match="name a dataset card"):
+        read_front_matter(tmp_path / "none.md")

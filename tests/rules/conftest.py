@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from collapse_guard.manifest import Manifest, ParentLink, build_manifest
-from collapse_guard.records import DATE, EVIDENCE, GENERATION, GENERATOR, ID, ORIGIN, SOURCE, Evidence, Origin
+from collapse_guard.records import AMOUNT, DATE, EVIDENCE, GENERATION, GENERATOR, ID, ORIGIN, SOURCE, Evidence, Origin
 
 Make = Callable[..., Manifest]
 
@@ -30,6 +30,7 @@ def tagged(entries: Sequence[dict[str, Any]]) -> pa.Table:
             GENERATOR: column("generator", None, pa.string()),
             DATE: column("date", 65535, pa.uint16()),
             ID: pa.array(ids, pa.binary(16)),
+            AMOUNT: column("amount", 1.0, pa.float64()),
         }
     )
 

@@ -237,10 +237,13 @@ def test_rules_that_read_rows_are_inconclusive_when_the_index_is_unreadable(make
             assert [finding.status for finding in findings(subject, code)] == [Status.INCONCLUSIVE], code
 
 
+COUNTED = {"CG101", "CG102", "CG103", "CG106", "CG108", "CG109", "CG110"}
+
+
 def test_rules_that_count_rows_are_inconclusive_when_the_policy_counts_tokens(make: Make) -> None:
     subject = of(policy(unit="tokens"), make(made(3)))
     counted = {code for code, rule in RULES.items() if "unit" in rule.needs}
-    assert counted == {"CG101", "CG102", "CG103", "CG106"}
+    assert counted == COUNTED
     for code in counted:
         (finding,) = findings(subject, code)
         assert finding.status is Status.INCONCLUSIVE
@@ -260,9 +263,9 @@ def test_an_evaluation_names_every_rule_and_sorts_failed_from_open(make: Make) -
         of(policy(unit="tokens", severity={"CG302": "info"}), make([*made(3, generator=None), {"id": 1000}]))
     )
     assert result.codes == tuple(sorted(CASES))
-    assert {finding.code for finding in result.inconclusive} == {"CG101", "CG102", "CG103", "CG106"}
+    assert {finding.code for finding in result.inconclusive} == COUNTED
     assert result.failed == ()
-    assert {finding.code for finding in result.findings} == {"CG101", "CG102", "CG103", "CG106", "CG302"}
+    assert {finding.code for finding in result.findings} == {*COUNTED, "CG302"}
 
 
 def test_a_healthy_chain_has_no_finding(make: Make) -> None:
@@ -337,7 +340,7 @@ def test_the_missing_real_rows_are_exactly_as_many_as_needed(
 ) -> None:
     rules = policy(mix={"real_min_share": floor})
     (finding,) = findings(of(rules, make(real(n_real) + made(n_made))), "CG101")
-    gap = finding.evidence["missing_rows"]
+    gap = finding.evidence["missing"]
     assert finding.evidence["share"] == n_real / (n_real + n_made)
     assert findings(of(rules, make(real(n_real + gap) + made(n_made))), "CG101") == []
     assert findings(of(rules, make(real(n_real + gap - 1) + made(n_made))), "CG101")
@@ -353,7 +356,7 @@ def test_a_source_has_a_floor_of_its_own_even_if_none_of_its_rows_came(make: Mak
     rules = policy(sources={"web": {"min_share": 0.5}, "books": {"min_share": 0.1}})
     (finding,) = findings(of(rules, make(real(10))), "CG101")
     assert (finding.subject, finding.evidence["share"]) == ("books", 0.0)
-    assert finding.evidence["missing_rows"] == 2
+    assert finding.evidence["missing"] == 2
 
 
 def test_a_floor_of_one_is_kept_by_real_rows_alone(make: Make) -> None:
@@ -380,6 +383,90 @@ def test_each_generator_has_the_cap_for_itself(make: Make) -> None:
     rows = real(5) + made(4) + made(1, first=2000, generator="m@2")
     (finding,) = findings(of(policy(mix={"per_generator_max_share": 0.3}), make(rows)), "CG106")
     assert (finding.subject, finding.evidence["share"]) == ("m@1", 0.4)
+
+
+def tokens(make: Make, rows: Entries, **sections: Any) -> Subject:
+    return of(policy(unit="tokens", **sections), make(rows, unit="tokens"))
+
+
+def test_shares_are_of_tokens_where_policy_and_manifest_count_them(make: Make) -> None:
+    rows = real(9, amount=1.0) + made(1, amount=10.0)
+    (finding,) = findings(tokens(make, rows, mix={"real_min_share": 0.5}), "CG101")
+    assert finding.message == "real rows: 9 of 19 tokens are a share of 0.4737, the floor is 0.5"
+    assert (finding.evidence["missing"], finding.remedy) == (1, "add 1 such tokens, or take others out")
+    (finding,) = findings(tokens(make, rows, sources={"made": {"max_share": 0.5}}), "CG102")
+    assert finding.evidence == {"share": 10 / 19, "cap": 0.5, "amount": 10.0, "unit": "tokens"}
+    (finding,) = findings(tokens(make, rows, mix={"synthetic_to_real_max": 1.0}), "CG103")
+    assert finding.message == "10 synthetic tokens to 9 real ones, the limit is 1 to 1"
+    assert findings(tokens(make, rows, mix={"per_generator_max_share": 0.5}), "CG106")
+    assert findings(tokens(make, rows, mix={"per_generation_max_share": 0.5}), "CG108")
+    assert findings(tokens(make, rows, mix={"per_class_max_synthetic_share": 0.5}, coverage={}), "CG109")
+    assert findings(tokens(make, rows, mix={"budget": {"amount": 18}}, coverage={}), "CG110")
+    even = real(10, amount=1.0) + made(1, amount=10.0)
+    kept = {
+        "mix": {
+            "real_min_share": 0.5,
+            "synthetic_to_real_max": 1.0,
+            "per_generator_max_share": 0.5,
+            "per_generation_max_share": 0.5,
+            "per_class_max_synthetic_share": 0.5,
+            "budget": {"amount": 20},
+        },
+        "sources": {"made": {"max_share": 0.5}},
+        "coverage": {},
+    }
+    assert [finding for code in COUNTED for finding in findings(tokens(make, even, **kept), code)] == []
+
+
+def test_retained_rows_count_for_no_share_and_no_budget(make: Make) -> None:
+    rows = real(5) + real(50, first=100, amount=0.0) + made(6)
+    mix = {"real_min_share": 0.5, "budget": {"amount": 10}}
+    subject = of(policy(mix=mix, coverage={}), make(rows))
+    (finding,) = findings(subject, "CG101")
+    assert finding.message == "real rows: 5 of 11 rows are a share of 0.4545, the floor is 0.5"
+    (finding,) = findings(subject, "CG110")
+    assert (finding.message, finding.subject) == ("11 rows train, the budget is 10", "budget")
+
+
+def test_a_repeated_row_counts_as_often_as_it_stands(make: Make) -> None:
+    rows = real(6) + made(3, amount=2.0)
+    assert findings(of(policy(mix={"real_min_share": 0.5}), make(rows)), "CG101") == []
+    (finding,) = findings(of(policy(mix={"real_min_share": 0.6}), make(rows)), "CG101")
+    assert finding.evidence["share"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("caps", "found"),
+    [(0.2, ["1", "2", "255"]), ([0.3, 0.2], ["2", "255"]), ([0.3, 0.3], []), ([1.0, 1.0, 0.0], ["255"]), (1.0, [])],
+)
+def test_each_generation_has_its_cap_and_unknown_ones_have_the_last(make: Make, caps: Any, found: list[str]) -> None:
+    rows = real(10) + [row for n in (1, 2, 255) for row in made(30, first=1000 * n, generation=n)]
+    subjects = [
+        each.subject for each in findings(of(policy(mix={"per_generation_max_share": caps}), make(rows)), "CG108")
+    ]
+    assert subjects == [f"generation {generation}" for generation in found]
+
+
+def test_the_classes_furthest_above_their_cap_are_listed_and_all_are_counted(make: Make) -> None:
+    rows = real(1, label="c00") + [
+        row
+        for n in range(12)
+        for row in [*real(2, first=10 * n + 100, label=f"c{n:02d}"), *made(n, first=1000 + 20 * n, label=f"c{n:02d}")]
+    ]
+    rows += made(3, first=5000, label=None)
+    (finding,) = findings(of(policy(mix={"per_class_max_synthetic_share": 0.5}, coverage={}), make(rows)), "CG109")
+    assert finding.message.startswith("10 of 13 classes are more synthetic than 0.5: (no class) 1.0000, c11 0.8462,")
+    assert (finding.evidence["n_classes"], len(finding.evidence["classes"])) == (10, 10)
+    none = policy(mix={"per_class_max_synthetic_share": 0.0}, coverage={})
+    assert findings(of(none, make(real(3))), "CG109") == []
+    assert findings(of(none, make([*real(3), *made(1)])), "CG109")
+    assert findings(of(policy(mix={"per_class_max_synthetic_share": 1.0}, coverage={}), make(rows)), "CG109") == []
+
+
+def test_a_budget_is_kept_to_the_last_row(make: Make) -> None:
+    for amount, trips in ((9.5, True), (10, False), (10.5, False)):
+        subject = of(policy(mix={"budget": {"amount": amount}}, coverage={}), make(real(10)))
+        assert bool(findings(subject, "CG110")) == trips
 
 
 @pytest.mark.parametrize("code", ["CG101", "CG102", "CG106"])

@@ -22,6 +22,10 @@ def merge(
     generation: Annotated[
         int | None, typer.Option("--generation", min=0, help="The highest of the manifests if left out.")
     ] = None,
+    parent: Annotated[
+        Path | None,
+        typer.Option("--parent", help="Manifest of the generation before: the result is the next one and names it."),
+    ] = None,
     output_format: OutputFormat = Format.AUTO,
 ) -> None:
     """Merge manifests of the same id rule, unit and class column; equal shards are counted once.
@@ -30,11 +34,14 @@ def merge(
 
     Exit code: 0 written, 2 unusable input.
 
-    Example: collapse-guard manifest merge web/a.cgm.json own/b.cgm.json -o gen4/manifest.cgm.json
+    Example: collapse-guard manifest merge gen3/manifest.cgm.json own/b.cgm.json --parent gen3/manifest.cgm.json -o
+    gen4/manifest.cgm.json
     """
     stem = output.name.removesuffix(".json").removesuffix(".cgm")
     loaded = [load_manifest(path) for path in manifests]
-    merged = write_manifest(merge_manifests(loaded, name=name or stem, generation=generation), output)
+    before = None if parent is None else load_manifest(parent)
+    made = merge_manifests(loaded, name=name or stem, generation=generation, parent=before)
+    merged = write_manifest(made, output)
     n_shards = sum(len(each.shards) for each in loaded)
     view = manifest_view(merged, {}) | {"n_shared_shards": n_shards - len(merged.shards)}
     shared = [f"{view['n_shared_shards']:,} shards stood in several manifests and are counted once"]

@@ -16,7 +16,9 @@ from collapse_guard.identity import RECORD_IDS, IdRule
 from collapse_guard.manifest import load_manifest
 from collapse_guard.manifest.inventory import Progress, take_inventory
 from collapse_guard.policy import Policy, load_policy
+from collapse_guard.policy.yaml_text import read_front_matter
 from collapse_guard.records import Origin
+from collapse_guard.sources import declared_origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,10 +50,13 @@ class Unit(StrEnum):
 def write(  # noqa: PLR0913, PLR0917 - an option each
     data: Annotated[list[str], typer.Argument(metavar="DATA...", help="Files, folders, patterns or URLs.")],
     source: Annotated[str, typer.Option("--source", help="Name of where the rows come from.")],
-    origin: Annotated[
-        str, typer.Option("--origin", help=f"Who made them: {', '.join(each.name.lower() for each in Origin)}.")
-    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The manifest, such as gen4/manifest.cgm.json.")],
+    origin: Annotated[
+        str | None, typer.Option("--origin", help=f"Who made them: {', '.join(each.name.lower() for each in Origin)}.")
+    ] = None,
+    card: Annotated[
+        Path | None, typer.Option("--card", help="Take origin and generator from this dataset card instead.")
+    ] = None,
     generator: Annotated[str | None, typer.Option("--generator", help="For generated rows: model@revision.")] = None,
     generation: Annotated[
         int | None, typer.Option("--generation", help="0 for real rows, 1 + that of its model's data for generated.")
@@ -97,15 +102,16 @@ def write(  # noqa: PLR0913, PLR0917 - an option each
         "class_column": class_column,
     }
     settings = _settings(given, policy)
+    who, model, how = _declared(origin, card, generator, evidence)
     with _shown_progress() as progress:
         written = take_inventory(
             data,
             to=output,
             source=source,
-            origin=origin,
-            generator=generator,
+            origin=who,
+            generator=model,
             generation=generation,
-            evidence=evidence,
+            evidence=how,
             date=_day(date),
             parent=None if parent is None else load_manifest(parent),
             name=name,
@@ -116,6 +122,19 @@ def write(  # noqa: PLR0913, PLR0917 - an option each
             **settings,
         )
     typer.echo(_summary(written))
+
+
+def _declared(
+    origin: str | None, card: Path | None, generator: str | None, evidence: str
+) -> tuple[str, str | None, str]:
+    """Return origin, generator and evidence: as they were given, or as a dataset card declares them."""
+    if (origin is None) == (card is None):
+        raise InputError("the origin comes from --origin or from --card; give one of the two")
+    if card is None:
+        return str(origin), generator, evidence
+    declared = declared_origin(read_front_matter(card))
+    typer.echo(f"{card}: {declared.describe()}", err=True)
+    return declared.origin.name.lower(), generator or declared.generator, declared.evidence.name.lower()
 
 
 def _rule(kind: Rule | None, columns: list[str] | None) -> IdRule | None:

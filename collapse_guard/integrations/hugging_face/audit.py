@@ -12,7 +12,7 @@ from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from collapse_guard.curate import ARROW_TYPES
 from collapse_guard.errors import InputError, ProvenanceError
 from collapse_guard.integrations.hugging_face.tag_report import TagReport, tag_report
-from collapse_guard.integrations.hugging_face.tags import arrow_rows, row_order
+from collapse_guard.integrations.hugging_face.tags import arrow_rows, has_order, row_order
 from collapse_guard.policy import Policy
 from collapse_guard.records import (
     DATE,
@@ -129,7 +129,7 @@ def tag_columns(dataset: Dataset) -> dict[str, pa.ChunkedArray]:
     names = [name for name in PROVENANCE_COLUMNS if name in dataset.column_names]
     if not names:
         return {}
-    if not hasattr(dataset, "_indices"):
+    if not has_order(dataset):
         shown = arrow_rows(dataset.with_format(None), names)
         return {name: shown.column(name) for name in names}
     order = row_order(dataset)
@@ -154,7 +154,8 @@ def _validated(dataset: Any, policy: Policy, sample: int | None) -> TagReport:
 
 def _peeked(stream: IterableDataset, n_rows: int) -> pa.Table:
     """Return the first rows of a stream as they are; its own place is not moved."""
-    batches = list(deepcopy(stream).take(n_rows).with_format("arrow").iter(batch_size=_PEEKED_ROWS))
+    # One by one: datasets cannot join rows of parts that have other columns, which is what is looked for.
+    batches = list(deepcopy(stream).take(n_rows).with_format("arrow").iter(batch_size=1))
     return pa.concat_tables(batches, promote_options="permissive") if batches else pa.table({})
 
 

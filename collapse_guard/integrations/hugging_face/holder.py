@@ -11,7 +11,7 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, concatenate_datasets
 
 from collapse_guard.curate import Curated, check_tags, curate, is_nested, quality_scores, with_classes
-from collapse_guard.errors import CellError, ManifestError, ProvenanceError
+from collapse_guard.errors import CellError, InputError, ManifestError, ProvenanceError
 from collapse_guard.integrations.hugging_face.rows import narrow_rows, planned_dataset
 from collapse_guard.integrations.hugging_face.saved import (
     MANIFEST_FILE,
@@ -24,6 +24,7 @@ from collapse_guard.integrations.hugging_face.saved import (
     saved_rows,
     saved_takedowns,
 )
+from collapse_guard.integrations.hugging_face.stream_part import StreamPart, planned_stream, read_stream
 from collapse_guard.integrations.hugging_face.tags import arrow_rows, tag_one
 from collapse_guard.kernels import id_words
 from collapse_guard.manifest import Manifest, Takedowns, load_manifest, load_takedowns, write_manifest
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from collapse_guard.cells import CellMap
     from collapse_guard.filters import Score
+    from collapse_guard.integrations.hugging_face.stream_part import Part
     from collapse_guard.mixing import MixPlan
 
 
@@ -79,15 +81,15 @@ class GuardedDataset:
         if takedowns is not None:
             self.takedowns = takedowns if isinstance(takedowns, Takedowns) else load_takedowns(takedowns)
         self.reference = _amounts_per_class(reference)
-        self.real: tuple[Dataset, ...] = ()
-        self.synthetic: tuple[Dataset, ...] = ()
+        self.real: tuple[Part, ...] = ()
+        self.synthetic: tuple[Part, ...] = ()
         self._curated: Curated | None = None
         self.anchor_of_parent: Anchor | None = None
         _check_id_rule(self.policy, self.parent)
 
     def add_real(
         self,
-        dataset: Dataset | DatasetDict,
+        dataset: Dataset | DatasetDict | IterableDataset | IterableDatasetDict,
         *,
         source: str,
         evidence: Evidence | str = Evidence.DECLARED,
@@ -97,24 +99,26 @@ class GuardedDataset:
         """Add real rows, all of them, and return the holder.
 
         Args:
-            dataset: a Dataset, or a DatasetDict and the name of its ``split``. Streams are mixed with
-                :func:`~collapse_guard.mix_streams`, or materialised first.
+            dataset: a Dataset or IterableDataset, or a dict of them and the name of its ``split``. A stream is read to
+                its end here, and must give the same rows again: :meth:`training_set` is then a stream.
             source: name of where the rows come from.
             evidence: how the origin is known.
             date: creation or collection day.
-            split: which part of a DatasetDict.
+            split: which part of a dict.
 
         Raises ProvenanceError for no rows and for rows that are tagged otherwise; CellError without the cell column.
         """
         tagged = Tag.of(origin=Origin.REAL, source=source, evidence=evidence, date=date)
-        added = self._accepted(_one_part(dataset, split, source), source, tagged)
+        given = _one_part(dataset, split, source)
+        is_stream = isinstance(given, IterableDataset)
+        added = read_stream(given, tagged, self.policy) if is_stream else self._accepted(given, source, tagged)
         self.real = (*self.real, added)
         self._curated = None
         return self
 
     def add_synthetic(
         self,
-        dataset: Dataset | DatasetDict,
+        dataset: Dataset | DatasetDict | IterableDataset | IterableDatasetDict,
         *,
         source: str,
         generator: str,
@@ -130,14 +134,19 @@ class GuardedDataset:
             generation: 1 + the generation of the data that the generator was trained on.
             score: for ``filters.quality``: a column or a callable from an Arrow table to one score per row;
                 the policy's own column if left out.
-            split: which part of a DatasetDict.
+            split: which part of a dict.
 
         Raises ProvenanceError as :meth:`add_real`, FilterError for scores that are missing or not numbers.
         """
         tagged = Tag.of(
             origin=Origin.SYNTHETIC, source=source, generator=generator, generation=generation, evidence=evidence
         )
-        added = self._accepted(_one_part(dataset, split, source), source, tagged)
+        given = _one_part(dataset, split, source)
+        if isinstance(given, IterableDataset):
+            self.synthetic = (*self.synthetic, read_stream(given, tagged, self.policy, score=score))
+            self._curated = None
+            return self
+        added = self._accepted(given, source, tagged)
         scores = quality_scores(arrow_rows(added), score, self.policy)
         kept = added.remove_columns(SCORE) if SCORE in added.column_names else added
         narrow = Dataset(pa.table({SCORE: scores}))
@@ -164,6 +173,8 @@ class GuardedDataset:
     def _check_columns_fit(self, dataset: Dataset, source: str) -> None:
         """Raise ProvenanceError if a column has another type than in the rows that are held."""
         for part in (*self.real[:1], *self.synthetic[:1]):
+            if isinstance(part, StreamPart):
+                continue  # its types show when the training set is read
             try:
                 concatenate_datasets(
                     [part.with_format(None).select(range(1)), dataset.with_format(None).select(range(1))]
@@ -179,15 +190,27 @@ class GuardedDataset:
 
         Args:
             shuffle: rows interleaved at random, so that any stretch of them is a sample of the mix.
-            streaming: return an IterableDataset over the same rows.
+            streaming: return an IterableDataset over the same rows; needed where a stream was added. Shuffled streams
+                are interleaved so that every prefix keeps the real share.
 
         Under ``mix.budget`` some real rows are left out here; the manifest retains them. Under ``mix.weights: golden``
         rows carry ``cg_weight``.
 
         Raises AccumulationError if nothing real was added, or if a real row of the parent is missing.
         """
-        made = planned_dataset(self.plan(), self.real, self.synthetic, shuffle=shuffle)
+        real, synthetic = self._datasets(self.real), self._datasets(self.synthetic)
+        if real is None or synthetic is None:
+            if not streaming:
+                raise InputError("streams were added: pass streaming=True, or add datasets instead")
+            return planned_stream(self.plan(), self.real, self.synthetic, shuffle=shuffle)
+        made = planned_dataset(self.plan(), real, synthetic, shuffle=shuffle)
         return made.to_iterable_dataset() if streaming else made
+
+    @staticmethod
+    def _datasets(parts: tuple[Part, ...]) -> list[Dataset] | None:
+        """Return the parts if none of them is a stream."""
+        found = [part for part in parts if isinstance(part, Dataset)]
+        return found if len(found) == len(parts) else None
 
     def plan(self) -> MixPlan:
         """Return which rows train, as data: numbers of the real and of the synthetic rows that are held."""
@@ -276,7 +299,7 @@ class GuardedDataset:
         before = self._anchor_before()
         return before.maps[0].cells if before is not None and before.maps else None
 
-    def _narrow(self, parts: tuple[Dataset, ...]) -> pa.Table:
+    def _narrow(self, parts: tuple[Part, ...]) -> pa.Table:
         """Return only the columns that decide, of all parts."""
         return narrow_rows(parts, self.policy)
 
@@ -286,20 +309,26 @@ class GuardedDataset:
         if coverage is None or not coverage.cells:
             return False
         label = coverage.class_column
-        is_plain = label is not None and not is_nested(arrow_rows(self.real[0].select(range(1))), label)
+        one = self.real[0]
+        first = one.rows if isinstance(one, StreamPart) else arrow_rows(one.select(range(1)))
+        is_plain = label is not None and not is_nested(first, label)
         return not is_plain or len(coverage.cells) > 1 or any(score.against == "real" for score in coverage.scores)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write rows, manifest and takedowns to a new folder; the folder appears whole or not at all.
 
-        Raises ManifestError if something is already there: a generation is written once.
+        Raises ManifestError if something is already there: a generation is written once; InputError for streams.
         """
         target = Path(path)
         manifest = self.manifest()
+        real, synthetic = self._datasets(self.real), self._datasets(self.synthetic)
+        if real is None or synthetic is None:
+            text = "streams are not saved; write the manifest alone with write_manifest(data.manifest(), path)"
+            raise InputError(f"{text}, or add datasets instead")
         with new_folder(target) as draft:
-            concatenate_datasets(list(self.real)).save_to_disk(draft / REAL)
-            if self.synthetic:
-                concatenate_datasets(list(self.synthetic)).save_to_disk(draft / SYNTHETIC)
+            concatenate_datasets(real).save_to_disk(draft / REAL)
+            if synthetic:
+                concatenate_datasets(synthetic).save_to_disk(draft / SYNTHETIC)
             if self.takedowns is not None:
                 self.takedowns.write(draft / TAKEDOWNS_FILE)
             write_manifest(manifest, draft / MANIFEST_FILE)
@@ -352,30 +381,28 @@ def _amounts_per_class(reference: Any) -> Mapping[str, float] | None:
     return {label: amount for (label, code), amount in found if label is not None and code == Origin.REAL}
 
 
-def _one_part(dataset: Any, split: str | None, source: str) -> Dataset:
-    """Return one Dataset: that, or a split of a DatasetDict."""
+def _one_part(dataset: Any, split: str | None, source: str) -> Any:
+    """Return one Dataset or IterableDataset: that, or a split of a dict of them."""
     what = f"source {source!r}"
-    if isinstance(dataset, DatasetDict) and split is not None:
+    if isinstance(dataset, (DatasetDict, IterableDatasetDict)):
+        if split is None:
+            raise ProvenanceError(f"{what}: it has the splits {', '.join(dataset)}; name one with split=")
         if split not in dataset:
             raise ProvenanceError(f"{what}: there is no split {split!r}; {nearest(split, dataset)}")
         return dataset[split]
-    if isinstance(dataset, (DatasetDict, IterableDatasetDict)):
-        raise ProvenanceError(f"{what}: it has the splits {', '.join(dataset)}; name one with split=")
-    if isinstance(dataset, IterableDataset):
-        text = "a stream can be read once; mix streams with mix_streams"
-        raise ProvenanceError(f"{what}: {text}, or make a Dataset of it with Dataset.from_generator")
-    if not isinstance(dataset, Dataset):
-        raise ProvenanceError(f"{what}: a datasets.Dataset is needed, got {type(dataset).__name__}")
+    if not isinstance(dataset, (Dataset, IterableDataset)):
+        raise ProvenanceError(f"{what}: an object of `datasets` is needed, got {type(dataset).__name__}")
     if split is not None:
-        raise ProvenanceError(f"{what}: split={split!r} was named, and a Dataset has none; leave it out")
+        raise ProvenanceError(f"{what}: split={split!r} was named, and one dataset has none; leave it out")
     return dataset
 
 
-def _without(parts: tuple[Dataset, ...], taken: Takedowns) -> tuple[Dataset, ...]:
+def _without(parts: tuple[Part, ...], taken: Takedowns) -> tuple[Part, ...]:
     """Return the parts less the rows that were taken down; parts without rows are left out."""
     kept = []
     for part in parts:
-        hi, lo = id_words(arrow_rows(part, [ID]).column(ID))
+        rows = part.rows if isinstance(part, StreamPart) else arrow_rows(part, [ID])
+        hi, lo = id_words(rows.column(ID))
         stays = np.flatnonzero(~taken.covers(hi, lo))
         kept.append(part if stays.size == len(part) else part.select(stays))
     return tuple(part for part in kept if len(part))

@@ -9,6 +9,7 @@ import pyarrow as pa
 from datasets import Dataset, concatenate_datasets
 
 from collapse_guard.curate import ARROW_TYPES
+from collapse_guard.integrations.hugging_face.stream_part import StreamPart
 from collapse_guard.integrations.hugging_face.tags import arrow_rows
 from collapse_guard.readers import amounts
 from collapse_guard.records import AMOUNT, PROVENANCE_COLUMNS, SCORE, WEIGHT
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from collapse_guard.integrations.hugging_face.stream_part import Part
     from collapse_guard.mixing import MixPlan
     from collapse_guard.policy import Policy
 
@@ -25,12 +27,15 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 10_000
 
 
-def narrow_rows(parts: Sequence[Dataset], policy: Policy) -> pa.Table:
+def narrow_rows(parts: Sequence[Part], policy: Policy) -> pa.Table:
     """Return only the columns that decide, of all parts; ``cg_amount`` if the policy counts another unit than rows."""
     columns = () if policy.coverage is None else policy.coverage.columns
     names = {*PROVENANCE_COLUMNS, SCORE, *(columns or ())}
     tables = []
     for part in parts:
+        if isinstance(part, StreamPart):
+            tables.append(part.rows)
+            continue
         wanted = None if columns is None else [name for name in part.column_names if name in names]
         table = arrow_rows(part, wanted)
         if policy.unit != "rows":

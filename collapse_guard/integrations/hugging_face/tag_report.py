@@ -169,8 +169,7 @@ def _codes(
 ) -> NDArray[np.float64]:
     """Return a column of codes as numbers; what is null, no number or not there is unknown."""
     column = columns.get(name)
-    kind = None if column is None else column.type
-    if kind is None or not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+    if column is None or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         return np.full(n_rows, float(unknown))
     values = np.asarray(pc.fill_null(column.cast(pa.float64(), safe=False), float(unknown)).to_numpy())
     return np.where(np.isnan(values), float(unknown), values)

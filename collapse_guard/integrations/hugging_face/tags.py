@@ -92,7 +92,7 @@ def tag_one(dataset: Any, tagged: Tag, *, overwrite: bool, rule: IdRule = RECORD
 
 def _with_columns(dataset: Dataset, tagged: Tag, rule: IdRule) -> Dataset:
     """Return rows with tags; an indices mapping stays one, joining columns would write all content again."""
-    order = row_order(dataset)
+    order = row_order(dataset) if has_order(dataset) else None
     if order is None:
         columns = provenance_columns(arrow_rows(dataset), tagged, rule).cast(TAG_FEATURES.arrow_schema)
         return concatenate_datasets([dataset, Dataset(columns)], axis=1)
@@ -138,13 +138,17 @@ class TagBatch:
         return rows
 
 
-def row_order(dataset: Dataset) -> NDArray[np.int64] | None:
-    """Return the stored row that each row of ``dataset`` shows, shape (rows,); None if they are in their stored order.
+def has_order(dataset: Dataset) -> bool:
+    """Return whether :func:`row_order` can tell: `datasets` has no public name for it, and may move the private one.
 
-    `datasets` has no public name for it. Where the private one is gone, rows are read through the public way, which
-    gives the same and takes longer.
+    Rows are then read through the public way, which gives the same and takes longer.
     """
-    indices = getattr(dataset, "_indices", None)
+    return hasattr(dataset, "_indices")
+
+
+def row_order(dataset: Dataset) -> NDArray[np.int64] | None:
+    """Return the stored row that each row of ``dataset`` shows, shape (rows,); None if in their stored order."""
+    indices = dataset._indices  # noqa: SLF001 - see has_order
     return None if indices is None else indices.column(0).to_numpy().astype(np.int64)
 
 

@@ -8,6 +8,7 @@ https://www.w3.org/TR/prov-o/.
 from __future__ import annotations
 
 import mimetypes
+from copy import deepcopy
 from dataclasses import dataclass
 from glob import escape
 from typing import TYPE_CHECKING, Any, Final
@@ -117,7 +118,7 @@ def as_croissant(manifest: Manifest, publication: Publication | None = None) -> 
     given = publication or Publication()
     header, parts = manifest.header, part_entries(manifest)
     found: dict[str, Any] = {
-        "@context": _CONTEXT,
+        "@context": deepcopy(_CONTEXT),  # readers write into it
         "@type": "sc:Dataset",
         "@id": urn(manifest.digest),
         "conformsTo": CONFORMS_TO,

@@ -7,7 +7,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-import mlcroissant  # type: ignore[import-untyped]
+import mlcroissant
 import pytest
 import rdflib
 from mlcroissant import ValidationError
@@ -173,3 +173,8 @@ def test_mlcroissant_refuses_a_description_that_lacks_its_files(on_disk: Manifes
 def test_a_manifest_in_memory_is_refused() -> None:
     with pytest.raises(ManifestError, match="write it first"):
         as_croissant(made("gen1"))
+
+
+def test_an_export_is_a_value_of_its_own(on_disk: Manifest) -> None:
+    as_croissant(on_disk)["@context"]["@base"] = "changed"
+    assert "@base" not in as_croissant(on_disk)["@context"]

@@ -1,0 +1,70 @@
+"""The blocks of the data guide run as they stand, in their order, in one folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from collapse_guard.gate import check
+from collapse_guard.manifest import load_manifest
+from collapse_guard.policy import policy_from_mapping
+
+DOCS = Path(__file__).parents[1] / "docs"
+GUIDE = (DOCS / "data.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+
+
+def bodies(language: str) -> list[str]:
+    return [body for found, body in BLOCKS if found == language]
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_the_python_blocks_run_in_their_order(tmp_path: Path) -> None:
+    done = run([sys.executable, "-c", "\n".join(bodies("python"))], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "['web', 'web', 'web'] ['text', 'label']" in done.stdout
+    assert "0.5 Left(" in done.stdout
+    assert any(sorted(line) == sorted("[1, 1, 1, 2, 2, 2]") for line in done.stdout.splitlines())
+    assert "\nTrue\n" in done.stdout
+
+
+@pytest.mark.parametrize("body", bodies("yaml"), ids=lambda body: body.split(":")[0])
+def test_the_yaml_blocks_are_policies(body: str) -> None:
+    policy_from_mapping({"version": 1} | yaml.safe_load(body))
+
+
+def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
+    for folder, prefix in (("corpus", "real"), ("own", "made")):
+        (tmp_path / folder).mkdir()
+        rows = [f"{prefix} {row},{'owl' if row % 5 == 0 else 'cat'}" for row in range(20)]
+        (tmp_path / folder / "rows.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    command = str(Path(sys.executable).with_name("collapse-guard"))
+    made = "manifest write own --source own --origin synthetic --generator m@1 --generation 1 --class-column label"
+    assert run([command, *made.split(), "-o", "own/manifest.cgm.json"], tmp_path).returncode == 0
+    (tmp_path / "policy.yaml").write_text("version: 1\n")
+    for line in re.findall(r"^collapse-guard .*$", "".join(bodies("bash")), re.MULTILINE):
+        if "--to in-toto" in line:
+            found = check(tmp_path / "policy.yaml", tmp_path / "gen1" / "manifest.cgm.json")
+            (tmp_path / "result.json").write_text(json.dumps(found.as_dict(), default=str))
+        done = run([command, *shlex.split(line)[1:]], tmp_path)
+        assert done.returncode == (1 if "manifest diff" in line else 0), line + done.stdout + done.stderr
+    header = load_manifest(tmp_path / "gen1" / "manifest.cgm.json").header
+    assert (header.generation, header.parents[0].name, header.index.rows) == (1, "manifest", 40)
+    assert "collapse_guard:" in (tmp_path / "README.md").read_text()
+    assert json.loads((tmp_path / "gen1" / "croissant.json").read_text())["@type"] == "sc:Dataset"
+
+
+def test_every_page_that_is_named_is_there() -> None:
+    for page in (DOCS.parent / "README.md", *DOCS.glob("*.md")):
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} names {target}"
