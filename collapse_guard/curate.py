@@ -261,6 +261,8 @@ def planned_rows(pools: Pools, plan: MixPlan) -> pa.Table:
 
 def plan_shares(pools: Pools, plan: MixPlan, policy: Policy) -> dict[str, WindowShares]:
     """Return the shares of the rows of a plan in the order of :meth:`MixPlan.order`, by kind of group."""
+    if plan.n_rows == 0:  # a budget below the smallest row
+        return {}
     column = pools.class_column
     names = [ORIGIN, SOURCE, GENERATOR, GENERATION, *([column] if column is not None else [])]
     parts = ((pools.real_rows, pools.real, plan.real), (pools.synthetic_rows, pools.synthetic, plan.chosen))

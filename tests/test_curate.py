@@ -217,6 +217,13 @@ def test_a_budget_below_its_floors_is_refused() -> None:
         curate(real(["a"] * 60), nothing(), policy(mix={"budget": {"amount": 10}}), name="set")
 
 
+def test_a_budget_below_the_smallest_row_trains_nothing_and_loses_nothing() -> None:
+    asked = policy(unit="tokens", mix={"budget": {"amount": 20, "min_class_rows": 0}})
+    found = curate(sized(real(["a"] * 3), [21, 30, 40]), nothing(), asked, name="set")
+    assert (found.plan.n_rows, found.manifest.n_rows, found.manifest.amount) == (0, 3, 0.0)
+    assert found.view()["shares"] == {}
+
+
 def test_a_repeated_row_counts_as_often_as_it_stands() -> None:
     asked = policy(mix={"when_short": {"repeat": 3}}, sources={"bot": {"share": 0.4}})
     found = curate(real(["a"] * 12), made(["a"] * 3), asked, name="set")
@@ -248,6 +255,7 @@ def test_the_view_says_what_is_short_what_rows_weigh_and_what_each_kind_holds() 
 PLANNED_CODES = {"CG101", "CG102", "CG103", "CG106", "CG108", "CG109", "CG110"}
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(asked=policies(wants=True, budget=True), data=st.data())
 def test_what_was_planned_under_a_policy_passes_its_rules_to_the_last_digit(asked: Policy, data: st.DataObject) -> None:

@@ -135,7 +135,7 @@ def test_missing_evidence_is_inconclusive_unless_the_policy_says_warn(folder: Pa
     policy(folder, "unit: tokens\n")
     result = run(folder)
     assert (result.exit_code, result.verdict) == (3, "inconclusive")
-    assert open_codes(result) == {"CG101", "CG102", "CG103", "CG106"}
+    assert open_codes(result) == {"CG101", "CG102", "CG103", "CG106", "CG108", "CG109", "CG110"}
     policy(folder, "unit: tokens\non_missing_evidence: warn\n")
     lenient = run(folder)
     assert (lenient.exit_code, lenient.verdict) == (0, "kept")

@@ -12,7 +12,7 @@ from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from collapse_guard.curate import ARROW_TYPES
 from collapse_guard.errors import InputError, ProvenanceError
 from collapse_guard.integrations.hugging_face.tag_report import TagReport, tag_report
-from collapse_guard.integrations.hugging_face.tags import arrow_rows, has_order, row_order
+from collapse_guard.integrations.hugging_face.tags import arrow_rows, has_order, mapped_as_arrow, row_order
 from collapse_guard.policy import Policy
 from collapse_guard.records import (
     DATE,
@@ -89,9 +89,7 @@ def strip(dataset: AnyDataset) -> AnyDataset:
         raise InputError(f"strip takes a dataset of the `datasets` library, got {type(dataset).__name__}")
     if dataset.column_names is not None:
         return dataset.select_columns([name for name in dataset.column_names if not name.startswith(_PREFIX)])
-    formatting = getattr(dataset, "_formatting", None)
-    stripped = dataset.with_format("arrow").map(_without_tags, batched=True)
-    return stripped.with_format(getattr(formatting, "format_type", None))
+    return mapped_as_arrow(dataset, _without_tags, None)
 
 
 def provenance_table(dataset: Dataset) -> pa.Table:

@@ -16,7 +16,7 @@ from collapse_guard.sources import Tag
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -114,10 +114,20 @@ def _shown(order: NDArray[np.int64], n_stored: int) -> tuple[NDArray[np.int64], 
 
 
 def _tag_stream(dataset: IterableDataset, tagging: TagBatch) -> IterableDataset:
-    formatting = getattr(dataset, "_formatting", None)
     features = None if dataset.features is None else Features(dict(dataset.features) | dict(TAG_FEATURES))
-    stream = dataset.with_format("arrow").map(tagging, batched=True, features=features)
-    return stream.with_format(getattr(formatting, "format_type", None))
+    return mapped_as_arrow(dataset, tagging, features)
+
+
+def mapped_as_arrow(
+    stream: IterableDataset, function: Callable[[pa.Table], pa.Table], features: Features | None
+) -> IterableDataset:
+    """Return a stream with ``function`` applied to its batches as Arrow tables; its format stays what it was."""
+    formatting = getattr(stream, "_formatting", None)
+    mapped = stream.with_format("arrow").map(function, batched=True, features=features)
+    if formatting is not None:
+        return mapped.with_format(formatting.format_type)
+    mapped._formatting = None  # noqa: SLF001 - with_format(None) is a format of its own, which datasets 3 cannot filter
+    return mapped
 
 
 class TagBatch:
