@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collapse_guard.integrations.hugging_face.holder import GuardedDataset
     from collapse_guard.integrations.hugging_face.mix import apply_mix, measure_mix, plan_mix
     from collapse_guard.integrations.hugging_face.streams import epoch_report, mix_streams, unseen_real
+    from collapse_guard.integrations.hugging_face.tag_report import TagReport
     from collapse_guard.integrations.hugging_face.tags import tag
     from collapse_guard.integrations.lightning import CollapseGuard
     from collapse_guard.integrations.lightning_data import guard_datamodule, guarded_datamodule_class
@@ -83,6 +84,7 @@ _HOMES: Final[dict[str, str]] = {
     "Reference": "monitor",
     "ReferenceRows": "stats",
     "ScoreEvidence": "stats",
+    "TagReport": "integrations.hugging_face.tag_report",
     "TailEvidence": "stats",
     "Takedowns": "manifest",
     "apply_mix": "integrations.hugging_face.mix",
@@ -138,6 +140,7 @@ __all__ = [
     "Reference",
     "ReferenceRows",
     "ScoreEvidence",
+    "TagReport",
     "TailEvidence",
     "Takedowns",
     "apply_mix",

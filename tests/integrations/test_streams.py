@@ -11,10 +11,11 @@ import datasets.iterable_dataset
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset, IterableDataset, Value, interleave_datasets
+from datasets import Dataset, Features, IterableDataset, Value, interleave_datasets
 from datasets.distributed import split_dataset_by_node
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from collapse_guard.errors import InputError, ProvenanceError
@@ -156,10 +157,22 @@ def test_rows_of_too_deep_generations_are_left_out_and_counted() -> None:
     assert {row["cg_source"] for row in mix_streams(real(20), synthetic(4), shallow)} == {"web"}
 
 
-def test_missing_columns_are_null_and_media_are_decoded_once() -> None:
+def test_missing_columns_are_null() -> None:
     wide = tag(Dataset.from_dict({"text": ["a"], "label": [1]}), origin="real", source="web").to_iterable_dataset()
     found = list(mix_streams([wide, real(2, source="books")], [], HALF))
     assert {row["text"]: row["label"] for row in found} == {"a": 1, "books0": None, "books1": None}
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("mapped_first", [False, True])
+def test_pictures_are_decoded(later: bool, mapped_first: bool) -> None:
+    pictures = [Image.fromarray(np.full((2, 2), shade, np.uint8)) for shade in (3, 7)]
+    data = Dataset.from_dict({"picture": pictures}, features=Features({"picture": datasets.Image()}))
+    tags: dict[str, Any] = {"origin": "real", "source": "web"}
+    stream = tag(data.to_iterable_dataset(), **tags) if later else tag(data, **tags).to_iterable_dataset()
+    stream = stream.map(lambda row: row, features=stream.features) if mapped_first else stream
+    found = [np.asarray(row["picture"]) for row in mix_streams(stream, [], HALF)]
+    assert [picture.tolist() for picture in found] == [np.asarray(picture).tolist() for picture in pictures]
 
 
 # ------------------------------------------------------------------ what is refused
@@ -366,6 +379,15 @@ def test_another_epoch_gives_the_same_real_rows_in_another_order() -> None:
     assert sorted(name for name in second if name.startswith("web")) == sorted(untagged_names(real()))
     if hasattr(datasets.iterable_dataset, "shift_ex_examples_rngs"):  # before, epochs moved shuffled streams only
         assert second != first
+
+
+def test_the_place_in_a_later_epoch_is_exact() -> None:
+    def mixed() -> IterableDataset:
+        made = mix_streams(real(shards=5).shuffle(seed=1, buffer_size=8), synthetic(shards=5), HALF)
+        made.set_epoch(2)
+        return made
+
+    assert resumed(mixed(), mixed(), [13, 30]) == list(mixed())
 
 
 @pytest.mark.parametrize("shards", [1, 2, 4])

@@ -6,6 +6,8 @@ import datetime as dt
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
+import datasets
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -22,6 +24,7 @@ from datasets import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from collapse_guard.errors import ProvenanceError
 from collapse_guard.integrations.hugging_face.holder import GuardedDataset
@@ -238,6 +241,18 @@ def test_the_torch_format_of_a_stream_is_kept() -> None:
     first = next(iter(stream))
     assert isinstance(first["number"], torch.Tensor)
     assert first["cg_id"] == ids(tagged_rows())[0]
+
+
+def test_pictures_of_a_tagged_stream_are_decoded_as_before() -> None:
+    picture = Image.fromarray(np.full((2, 2), 7, np.uint8))
+    data = Dataset.from_dict({"picture": [picture]}, features=Features({"picture": datasets.Image()}))
+    stream = tag(data.to_iterable_dataset(), origin="real", source="web")
+    assert np.array_equal(np.asarray(next(iter(stream))["picture"]), np.asarray(picture))
+    steps: list[Callable[[Any], Any]] = [lambda one: one.map(lambda row: row), lambda one: one.filter(lambda row: True)]
+    for step in steps:  # older releases forget to decode after filter, tagged or not
+        before, after = (next(iter(step(one)))["picture"] for one in (data.to_iterable_dataset(), stream))
+        assert type(after) is type(before)
+    assert ids(stream) == ids(tag(data, origin="real", source="web"))
 
 
 def test_columns_outside_the_format_count_for_the_id() -> None:

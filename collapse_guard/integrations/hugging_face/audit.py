@@ -12,7 +12,7 @@ from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 from collapse_guard.curate import ARROW_TYPES
 from collapse_guard.errors import InputError, ProvenanceError
 from collapse_guard.integrations.hugging_face.tag_report import TagReport, tag_report
-from collapse_guard.integrations.hugging_face.tags import arrow_rows, has_order, mapped_as_arrow, row_order
+from collapse_guard.integrations.hugging_face.tags import arrow_rows, mapped_as_arrow
 from collapse_guard.policy import Policy
 from collapse_guard.records import (
     DATE,
@@ -125,15 +125,10 @@ def _known(name: str, column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray:
 def tag_columns(dataset: Dataset) -> dict[str, pa.ChunkedArray]:
     """Return the provenance columns that are there, as they are, in the order in which a dataset shows its rows."""
     names = [name for name in PROVENANCE_COLUMNS if name in dataset.column_names]
-    if not names:
-        return {}
-    if not has_order(dataset):
-        shown = arrow_rows(dataset.with_format(None), names)
-        return {name: shown.column(name) for name in names}
-    order = row_order(dataset)
-    stored = {name: dataset.data.column(name) for name in names}
-    # Taking from one chunk is several times faster than from many; tags are narrow, so that joining them costs little.
-    return stored if order is None else {name: c.combine_chunks().take(pa.array(order)) for name, c in stored.items()}
+    if not names or len(dataset) == 0:
+        return {name: pa.chunked_array([], dataset.features[name].pa_type) for name in names}
+    shown = arrow_rows(dataset.with_format(None), names)
+    return {name: shown.column(name) for name in names}
 
 
 def _validated(dataset: Any, policy: Policy, sample: int | None) -> TagReport:

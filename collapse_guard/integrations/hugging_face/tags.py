@@ -27,6 +27,9 @@ TAG_FEATURES: Final = Features(
     {name: Value("binary" if name == ID else str(kind)) for name, kind in ARROW_TYPES.items()}
 )
 
+#: A part of the stored rows below one in so many is taken as it lies.
+_FEW: Final = 8
+
 
 def tag(  # noqa: PLR0913 - every tag is named
     dataset: AnyDataset,
@@ -123,11 +126,10 @@ def mapped_as_arrow(
 ) -> IterableDataset:
     """Return a stream with ``function`` applied to its batches as Arrow tables; its format stays what it was."""
     formatting = getattr(stream, "_formatting", None)
-    mapped = stream.with_format("arrow").map(function, batched=True, features=features)
-    if formatting is not None:
-        return mapped.with_format(formatting.format_type)
-    mapped._formatting = None  # noqa: SLF001 - with_format(None) is a format of its own, which datasets 3 cannot filter
-    return mapped
+    mapped = stream.with_format("arrow").map(function, batched=True)
+    mapped._formatting = formatting  # noqa: SLF001 - with_format(None) would be a format of its own
+    # Said afterwards: datasets takes the features that map is told for those of rows that are decoded already.
+    return mapped if features is None else mapped.cast(features)
 
 
 class TagBatch:
@@ -165,4 +167,9 @@ def row_order(dataset: Dataset) -> NDArray[np.int64] | None:
 def arrow_rows(dataset: Dataset, columns: Sequence[str] | None = None) -> pa.Table:
     """Return rows as an Arrow table, in the order that the dataset shows them."""
     narrow = dataset if columns is None else dataset.select_columns(list(columns))
-    return narrow.with_format("arrow")[:]
+    order = row_order(narrow) if has_order(narrow) else None
+    if order is None:
+        return narrow.with_format("arrow")[:]
+    stored = narrow.data.table
+    # Many rows are taken from one chunk many times faster than one by one, as datasets does; a few need no copy of all.
+    return (stored.combine_chunks() if order.size * _FEW > len(stored) else stored).take(pa.array(order))
