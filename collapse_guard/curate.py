@@ -13,11 +13,12 @@ from collapse_guard.cells import CellMap, fit_cells
 from collapse_guard.errors import AccumulationError, ContractError, FilterError, ProvenanceError
 from collapse_guard.filters import KeepBestWithinCells, row_scores
 from collapse_guard.identity import RECORD_IDS, content_ids
-from collapse_guard.kernels import id_hex, id_words
+from collapse_guard.kernels import class_names, id_hex, id_words
 from collapse_guard.manifest import FilterReceipt, Manifest, ParentLink, build_manifest, listed
 from collapse_guard.manifest.header import CellReceipt
 from collapse_guard.manifest.index import index_of
 from collapse_guard.mixing import Breach, MixPlan, Pool, WindowShares, broken, measured_shares, plan_mix
+from collapse_guard.plugins import nearest
 from collapse_guard.records import (
     AMOUNT,
     DATE,
@@ -149,7 +150,8 @@ def curate(
         parent: manifest of the generation before.
         cells: the policy's first cell map as earlier generations fitted it; fitted on ``real`` if left out.
         takedowns: lawful deletions: their rows may be missing, and must be.
-        reference: real amount per class that ``mix.balance`` and ``mix.budget`` measure against.
+        reference: real amount per class that ``mix.balance`` and ``mix.budget`` measure against; for balance the
+            larger of the parent's and that of ``real``, class by class, if left out.
 
     Raises AccumulationError if there is no real row, or if a real row of the parent is missing; ContractError for rows
     that were taken down and for plans that the policy refuses; ManifestError for a parent of another id rule.
@@ -157,11 +159,15 @@ def curate(
     if real.num_rows == 0:
         column = None if policy.coverage is None else policy.coverage.class_column
         raise AccumulationError(_nothing_real(synthetic, column, parent))
+    check_origins(real, synthetic, policy)
     _check_amounts((real, synthetic), policy)
-    _check_takedowns(real, takedowns)
+    _check_takedowns(real, takedowns, "real")
+    _check_takedowns(synthetic, takedowns, "synthetic")
     if cells is None:
         cells = cell_map(real, policy)
     pools = pools_of(real, synthetic, policy, cells)
+    if reference is None and policy.mix.budget is None:
+        reference = _anchor_amounts(pools, parent)
     plan = plan_mix(pools.real, pools.synthetic, policy, reference=reference)
     manifest = build_manifest(
         planned_rows(pools, plan),
@@ -208,8 +214,48 @@ def pools_of(real: pa.Table, synthetic: pa.Table, policy: Policy, cells: CellMap
     keep, receipts = filter_synthetic(synthetic, policy, cells)
     real, column = with_classes(real, policy, cells)
     made = with_classes(synthetic, policy, cells)[0]
+    if column is not None:
+        real, made = (_named_classes(rows, column) for rows in (real, made))
     first, second = Pool.of_rows(real, class_column=column), Pool.of_rows(made, class_column=column, keep=keep)
     return Pools(first, second, real, made, column, receipts)
+
+
+def _anchor_amounts(pools: Pools, parent: Manifest | None) -> dict[str, float] | None:
+    """Return what ``mix.balance`` measures against: per class the larger of the parent's real amount and that now."""
+    if parent is None or pools.class_column is None:
+        return None
+    now = {name: amount for name, amount in pools.real.label.sums(pools.real.amount).items() if name is not None}
+    before = parent.amount_by("class", "origin").items()
+    held = {label: amount for (label, code), amount in before if label is not None and code == Origin.REAL}
+    return {name: max(held.get(name, 0.0), now.get(name, 0.0)) for name in sorted({*held, *now})}
+
+
+def _named_classes(rows: pa.Table, column: str) -> pa.Table:
+    """Return rows whose class is text as manifests have it, whatever type it came as."""
+    if column not in rows.column_names:
+        if rows.num_rows:
+            raise ProvenanceError(f"rows have no class column {column!r}; {nearest(column, rows.column_names)}")
+        return rows.append_column(column, pa.nulls(0, pa.string()))
+    return rows.set_column(rows.column_names.index(column), column, class_names(rows.column(column)))
+
+
+def unknown_sources(policy: Policy) -> frozenset[str]:
+    """Return the sources that the policy declares to be of unknown origin; rows of others must say who made them."""
+    return frozenset(name for name, source in policy.sources.items() if source.origin == "unknown")
+
+
+def check_origins(real: pa.Table, synthetic: pa.Table, policy: Policy) -> None:
+    """Raise ProvenanceError for rows that stand on the wrong side, or of which nothing is known."""
+    check_tags(real, origin=Origin.REAL, what="real rows")
+    origins = synthetic.column(ORIGIN).fill_null(int(Origin.UNKNOWN)).to_numpy()
+    among = int((origins == Origin.REAL).sum())
+    if among:
+        raise ProvenanceError(f"synthetic rows: {among} of {synthetic.num_rows} are tagged real; add them apart")
+    declared = pc.is_in(synthetic.column(SOURCE), value_set=pa.array(sorted(unknown_sources(policy)), pa.string()))
+    unknown = int(((origins == Origin.UNKNOWN) & ~declared.to_numpy().astype(bool)).sum())
+    if unknown:
+        text = f"synthetic rows: {unknown} of {synthetic.num_rows} are of unknown origin; tag them"
+        raise ProvenanceError(f"{text}, or declare their source as origin: unknown in the policy")
 
 
 def _check_amounts(parts: Sequence[pa.Table], policy: Policy) -> None:
@@ -220,16 +266,16 @@ def _check_amounts(parts: Sequence[pa.Table], policy: Policy) -> None:
             raise ProvenanceError(f"{text}; add it (collapse_guard.readers.amounts), or set unit: rows")
 
 
-def _check_takedowns(real: pa.Table, takedowns: Takedowns | None) -> None:
-    """Raise ContractError for real rows that were taken down."""
-    if takedowns is None:
+def _check_takedowns(rows: pa.Table, takedowns: Takedowns | None, kind: str) -> None:
+    """Raise ContractError for rows that were taken down; a generator that repeats one word for word counts as well."""
+    if takedowns is None or rows.num_rows == 0:
         return
-    hi, lo = id_words(real.column(ID))
+    hi, lo = id_words(rows.column(ID))
     back = np.flatnonzero(takedowns.covers(hi, lo))
     if back.size:
         ids = ", ".join(id_hex(int(hi[row]), int(lo[row])) for row in back[:10])
         row = "row was" if back.size == 1 else "rows were"
-        raise ContractError(f"{back.size} real {row} taken down, and must not come back: ids {ids}; leave them out")
+        raise ContractError(f"{back.size} {kind} {row} taken down, and must not come back: ids {ids}; leave them out")
 
 
 def _check_nothing_lost(policy: Policy, parent: Manifest, manifest: Manifest, takedowns: Takedowns | None) -> None:

@@ -409,3 +409,32 @@ def test_rows_of_another_origin_are_refused_with_their_number() -> None:
     rows = pa.table({ORIGIN: pa.array([1, 2, 0], pa.uint8())})
     with pytest.raises(ProvenanceError, match="here: 2 of 3 rows are not tagged real; add them apart"):
         check_tags(rows, origin=Origin.REAL, what="here")
+
+
+def test_rows_on_the_wrong_side_are_refused() -> None:
+    policy = Policy.coerce({"version": 1})
+    with pytest.raises(ProvenanceError, match="real rows: 2 of 2 rows are not tagged real; add them apart"):
+        curate(made(["x", "y"]), made(["x"]), policy, name="gen0")
+    with pytest.raises(ProvenanceError, match="synthetic rows: 1 of 1 are tagged real; add them apart"):
+        curate(real(["x"]), real(["y"]), policy, name="gen0")
+
+
+def test_classes_are_named_as_the_manifest_names_them() -> None:
+    policy = Policy.coerce({"version": 1, "coverage": {}, "mix": {"balance": "anchor"}})
+    coded = real(["cafe\u0301", "tea"])
+    place = coded.column_names.index("label")
+    coded = coded.set_column(place, "label", coded.column("label").dictionary_encode())
+    found = curate(coded, made(["caf\u00e9", "caf\u00e9", "tea"]), policy, name="gen0")
+    assert found.manifest.class_rows(Origin.SYNTHETIC) == {"caf\u00e9": 1, "tea": 1}
+    with pytest.raises(ProvenanceError, match="rows have no class column 'label'"):
+        curate(real(["x"]), made(["x"]).drop_columns(["label"]), policy, name="gen0")
+
+
+def test_what_a_class_lost_since_the_parent_is_topped_up() -> None:
+    policy = Policy.coerce(
+        {"version": 1, "coverage": {}, "mix": {"balance": "anchor"}, "accumulation": {"allow_loss": 8}}
+    )
+    parent = curate(real(["a"] * 20 + ["b"] * 10), made([]), policy, name="gen0").manifest
+    left = real(["a"] * 20 + ["b"] * 10).slice(0, 22)
+    found = curate(left, made(["a"] * 50 + ["b"] * 50), policy, name="gen1", parent=parent)
+    assert found.plan.n_topped_up_rows == 8

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collapse_guard.policy import Policy
 
 
+#: Rounds in which real rows take what synthetic rows leave of a budget.
+_MOST_ROUNDS: Final = 64
 #: Shortages that an error lists.
 _MOST_LISTED: Final = 5
 
@@ -92,13 +94,19 @@ def _beside(
         task = task.beside(RealPart.of_rows(real, kept))
         return kept, task, shortages(task)
     strata = strata_of(real, task.policy, floors)
-    kept = budgeted_rows(strata, task.policy, available=task.available)
-    first = task.beside(RealPart.of_rows(real, kept))
-    short = shortages(first)
-    # Caps and shortages can keep rows out that the budget had room for: real rows take it.
-    given = settled(first) if short and task.policy.mix.when_short == "stop" else first.asked
-    kept = budgeted_rows(strata, task.policy, available=given.amount)
-    return kept, task.beside(RealPart.of_rows(real, kept)), short
+    available = task.available
+    kept = budgeted_rows(strata, task.policy, available=available)
+    here = task.beside(RealPart.of_rows(real, kept))
+    short = shortages(here)
+    stops = bool(short) and task.policy.mix.when_short == "stop"
+    # Caps and shortages can keep rows out that the budget had room for: real rows take it, until there is no more.
+    for _ in range(_MOST_ROUNDS):
+        available = min(available, (settled(here) if stops else here.asked).amount)
+        more = budgeted_rows(strata, task.policy, available=available)
+        if more.size == kept.size:
+            break
+        kept, here = more, task.beside(RealPart.of_rows(real, more))
+    return kept, here, short
 
 
 def _check_short(short: tuple[Shortage, ...], policy: Policy) -> None:

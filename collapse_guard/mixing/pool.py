@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collapse_guard.errors import ProvenanceError
-from collapse_guard.kernels import id_words, sha256_hex
+from collapse_guard.kernels import class_names, id_words, sha256_hex
 from collapse_guard.records import AMOUNT, GENERATION, GENERATOR, ID, SOURCE, UNKNOWN_GENERATION
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Pool:
         hi, lo = id_words(rows.column(ID))
         n_rows = rows.num_rows
         has_class = class_column is not None and class_column in rows.schema.names
-        labels = rows.column(class_column) if has_class else pa.nulls(n_rows, pa.string())
+        labels = class_names(rows.column(str(class_column))) if has_class else pa.nulls(n_rows, pa.string())
         amount = np.ones(n_rows)
         if AMOUNT in rows.schema.names:
             amount = np.asarray(rows.column(AMOUNT).to_numpy(), dtype=np.float64)

@@ -189,7 +189,8 @@ def _entries(task: Task, groups: Groups, wanted: NDArray[np.float64]) -> tuple[N
 def settled(task: Task) -> Choice:
     """Return the choice."""
     if task.policy.mix.when_short == "stop" and task.asked.is_short.any():
-        return _stopped(task, task.asked)
+        whole = task.real.amount + task.most
+        return _stopped(task, _at_its_size(task.real.amount, whole, partial(take, task, wanted=task.asked.wanted)))
     return _at_its_size(task.real.amount, task.start, lambda total: take(task, total, task.wanted(total)))
 
 

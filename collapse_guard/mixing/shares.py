@@ -151,8 +151,8 @@ def bounds_of(kind: str, names: Sequence[str], policy: Policy) -> list[tuple[str
     """
     mix, caps = policy.mix, policy.mix.per_generator_max_share
     match kind:
-        case "origin" if mix.real_min_share > 0:
-            return [("real", "floor", mix.real_min_share)]
+        case "origin":
+            return list(_origin_bounds(policy, names))
         case "source":
             return list(_source_bounds(policy))
         case "generator" if caps is not None:
@@ -162,6 +162,15 @@ def bounds_of(kind: str, names: Sequence[str], policy: Policy) -> list[tuple[str
             return [(name, "cap", cap) for name, cap in depth_caps.items() if cap is not None]
         case _:
             return []
+
+
+def _origin_bounds(policy: Policy, names: Sequence[str]) -> Iterator[tuple[str, str, float]]:
+    """Yield the floor of real rows, and what the ratio of synthetic to real means where there are no other origins."""
+    floor, ratio = policy.mix.real_min_share, policy.mix.synthetic_to_real_max
+    if floor > 0:
+        yield "real", "floor", floor
+    if ratio is not None and not set(names) - {"real", "synthetic"}:
+        yield "synthetic", "cap", ratio / (1 + ratio)
 
 
 def _source_bounds(policy: Policy) -> Iterator[tuple[str, str, float]]:

@@ -84,8 +84,8 @@ class Budget(Section):
     min_class_rows: int = Field(
         15,
         ge=0,
-        description="real rows that every class keeps, or all it has if it has fewer; the counts of coverage.reference"
-        " go before it. 15 is what a class needs to be guarded alone (coverage.min_alone_rows)",
+        description="real rows that every class keeps, or all it has if it has fewer; a reference given in Python goes"
+        " before it. 15 is what a class needs to be guarded alone (coverage.min_alone_rows)",
     )
 
 

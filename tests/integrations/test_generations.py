@@ -15,6 +15,7 @@ from collapse_guard import GuardedDataset
 from collapse_guard.errors import AccumulationError, ContractError, InputError, ManifestError, ProvenanceError
 from collapse_guard.gate import check
 from collapse_guard.integrations.hugging_face.mix import apply_mix, measure_mix, plan_mix
+from collapse_guard.integrations.hugging_face.streams import mix_streams
 from collapse_guard.integrations.hugging_face.tags import tag
 from collapse_guard.manifest import Level, load_manifest, prove_accumulation
 from collapse_guard.mixing import MixPlan
@@ -250,10 +251,36 @@ def test_a_plan_of_other_datasets_is_refused() -> None:
         apply_mix(plan, [web.select(range(4))], [bot])
     with pytest.raises(InputError, match="the synthetic rows are not those of the plan: their ids differ"):
         apply_mix(plan, [web], [bot.select(range(5)[::-1])])
-    with pytest.raises(ProvenanceError, match="5 of 5 rows are tagged real; pass them in the other list"):
+    with pytest.raises(ProvenanceError, match="synthetic rows: 5 of 5 are tagged real; add them apart"):
         plan_mix([web], [web], PLAIN)
     with pytest.raises(ProvenanceError, match=r"real dataset 0 lacks cg_origin.*tag it first"):
         plan_mix([rows("real", 2)], [bot], PLAIN)
+
+
+def test_unknown_rows_enter_no_mix_unless_the_policy_declares_their_source() -> None:
+    web, crawl = tag(rows("real", 9), origin="real", source="web"), rows("scraped", 9)
+    unknown = tag(crawl, origin="unknown", source="crawl", evidence="none", generation=1)
+    with pytest.raises(ProvenanceError, match="9 of 9 are of unknown origin; tag them, or declare their source"):
+        plan_mix([web], [unknown], PLAIN)
+    with pytest.raises(ProvenanceError, match="row 0 of synthetic stream 0 is of unknown origin; tag it, or declare"):
+        mix_streams(web.to_iterable_dataset(), unknown.to_iterable_dataset(), PLAIN)
+    policy = PLAIN | {"sources": {"crawl": {"origin": "unknown", "max_share": 0.1}}}
+    assert plan_mix([web], [unknown], policy).chosen.size == 1
+    assert len(list(mix_streams(web.to_iterable_dataset(), unknown.to_iterable_dataset(), policy))) == 10
+
+
+def test_a_row_that_was_taken_down_does_not_come_back_as_a_generated_one() -> None:
+    held = GuardedDataset(PLAIN).add_real(rows("real", 4), source="web")
+    held.take_down(real_part(held).select([1]), reason="erasure 3")
+    held.add_synthetic(rows("real", 1, first=1), **BOT)
+    with pytest.raises(ContractError, match="1 synthetic row was taken down, and must not come back"):
+        held.manifest()
+
+
+def test_a_plan_without_real_rows_is_refused() -> None:
+    bot = tag(rows("made", 5), origin="synthetic", source="bot", generation=1)
+    with pytest.raises(AccumulationError, match="there is no real row; add real rows first"):
+        plan_mix([], [bot], PLAIN)
 
 
 STEPS = st.lists(

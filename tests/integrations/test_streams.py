@@ -539,3 +539,19 @@ def test_the_parts_of_streams_are_called_as_the_reader_expects() -> None:
     assert type(real().select_columns(["text"])._ex_iterable).__name__ == "SelectColumnsIterable"
     generated = IterableDataset.from_generator(texts, gen_kwargs={"prefix": "w", "n_rows": 5})
     assert type(generated._ex_iterable).__name__ == "ExamplesIterable"
+
+
+@pytest.mark.parametrize("cut", range(0, 43, 3))
+def test_a_mix_goes_on_exactly_after_a_stream_of_unknown_size_has_ended(cut: int) -> None:
+    def made() -> IterableDataset:
+        return mix_streams(
+            [real(n, source=name).filter(is_real) for name, n in (("a", 2), ("b", 20), ("c", 20))], [], {"version": 1}
+        )
+
+    whole = untagged_names(made())
+    begun = made()
+    reader = iter(begun)
+    first = [next(reader) for _ in range(min(cut, len(whole)))]
+    again = made()
+    again.load_state_dict(begun.state_dict())
+    assert untagged_names(first) + untagged_names(again) == whole

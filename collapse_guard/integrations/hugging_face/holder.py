@@ -56,7 +56,7 @@ class GuardedDataset:
         parent: manifest of the generation before, or its path; every real row of it must be added again.
         takedowns: lawful deletions, or the path of their list: their rows may be missing, and must be.
         reference: real amount per class that ``mix.balance`` and ``mix.budget`` measure against, or a manifest, or the
-            path of one; the real rows that are held if left out.
+            path of one; the real rows that are held, and for balance those of the parent, if left out.
 
     >>> data = GuardedDataset({"version": 1}).add_real(Dataset.from_dict({"text": ["a", "b", "c"]}), source="web")
     >>> made = Dataset.from_dict({"text": ["x", "y", "z", "w"]})
@@ -337,15 +337,25 @@ class GuardedDataset:
         return target
 
     @classmethod
-    def load(cls, path: str | PathLike[str], policy: Policy | Mapping[str, Any] | str | PathLike[str]) -> Self:
+    def load(
+        cls,
+        path: str | PathLike[str],
+        policy: Policy | Mapping[str, Any] | str | PathLike[str],
+        *,
+        reference: Mapping[str, float] | Manifest | str | PathLike[str] | None = None,
+    ) -> Self:
         """Return a holder for the next generation: the rows of ``path``, with its manifest as parent.
+
+        Args:
+            reference: as for a new holder; it is not saved with the rows.
 
         Raises ManifestError if the folder does not hold together or counts ids by another rule than the policy,
         AccumulationError if real rows left it.
         """
         folder = Path(path)
         parent = checked_manifest(folder)
-        held = cls(policy, name=parent.header.name, parent=parent, takedowns=saved_takedowns(folder))
+        taken = saved_takedowns(folder)
+        held = cls(policy, name=parent.header.name, parent=parent, takedowns=taken, reference=reference)
         held.real = (saved_rows(folder / REAL),)
         held._check_cell_column(held.real[0], str(folder))
         held.synthetic = (saved_rows(folder / SYNTHETIC),) if (folder / SYNTHETIC).is_dir() else ()

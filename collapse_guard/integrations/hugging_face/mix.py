@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset, IterableDataset, concatenate_datasets
 
-from collapse_guard.curate import cell_map, is_nested, pools_of
-from collapse_guard.errors import InputError, ProvenanceError
+from collapse_guard.curate import cell_map, check_origins, is_nested, pools_of
+from collapse_guard.errors import AccumulationError, InputError, ProvenanceError
 from collapse_guard.integrations.hugging_face.rows import narrow_rows, planned_dataset
 from collapse_guard.integrations.hugging_face.tags import arrow_rows
 from collapse_guard.kernels import id_words
@@ -15,7 +15,7 @@ from collapse_guard.mixing import broken, measured_shares
 from collapse_guard.mixing import plan_mix as plan_pools
 from collapse_guard.mixing.pool import ids_digest
 from collapse_guard.policy import Policy
-from collapse_guard.records import ID, ORIGIN, PROVENANCE_COLUMNS, SCORE, Origin
+from collapse_guard.records import ID, PROVENANCE_COLUMNS, SCORE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,8 +43,8 @@ def plan_mix(
         seed: instead of ``mix.seed``.
         reference: real amount per class for ``mix.balance`` and ``mix.budget``; that of ``real`` if left out.
 
-    Raises ProvenanceError for datasets that are not tagged, or tagged otherwise; errors of
-    :func:`collapse_guard.mixing.plan_mix`.
+    Raises AccumulationError for no real row, ProvenanceError for datasets that are not tagged, tagged otherwise or of
+    unknown origin; errors of :func:`collapse_guard.mixing.plan_mix`.
 
     >>> from collapse_guard import tag
     >>> web = tag(Dataset.from_dict({"text": list("abc")}), origin="real", source="web")
@@ -57,7 +57,10 @@ def plan_mix(
     if seed is not None:
         rules = rules.model_copy(update={"mix": rules.mix.model_copy(update={"seed": seed})})
     tables = [_tagged_rows(parts, rules, kind) for parts, kind in ((real, "real"), (synthetic, "synthetic"))]
-    cells = cell_map(tables[0], rules) if tables[0].num_rows else None
+    if tables[0].num_rows == 0:
+        raise AccumulationError("there is no real row; add real rows first, generated ones never stand alone")
+    check_origins(tables[0], tables[1], rules)
+    cells = cell_map(tables[0], rules)
     if rules.filters.quality is not None and tables[1].num_rows and SCORE not in tables[1].column_names:
         raise ProvenanceError(f"the policy filters by quality: add the score of each synthetic row as {SCORE}")
     pools = pools_of(tables[0], tables[1], rules, cells)
@@ -107,7 +110,7 @@ def _column(parts: Sequence[Dataset], name: str) -> pa.ChunkedArray:
 
 
 def _tagged_rows(parts: Sequence[Dataset], policy: Policy, kind: str) -> pa.Table:
-    """Return the narrow rows of tagged datasets of one origin."""
+    """Return the narrow rows of tagged datasets."""
     for number, part in enumerate(parts):
         if not isinstance(part, Dataset):
             text = f"{kind} dataset {number}: a datasets.Dataset is needed, got {type(part).__name__}"
@@ -115,13 +118,7 @@ def _tagged_rows(parts: Sequence[Dataset], policy: Policy, kind: str) -> pa.Tabl
         absent = [name for name in PROVENANCE_COLUMNS if name not in part.column_names]
         if absent:
             raise ProvenanceError(f"{kind} dataset {number} lacks {', '.join(absent)}; tag it first")
-    rows = narrow_rows(parts, policy)
-    origins = rows.column(ORIGIN).fill_null(int(Origin.UNKNOWN)).to_numpy()
-    wrong = int(((origins == Origin.REAL) != (kind == "real")).sum())
-    if wrong:
-        text = f"{wrong} of {rows.num_rows} rows are tagged {'otherwise' if kind == 'real' else 'real'}"
-        raise ProvenanceError(f"{kind} datasets: {text}; pass them in the other list, or tag them")
-    return rows
+    return narrow_rows(parts, policy)
 
 
 def measure_mix(dataset: Dataset, policy: Policy | Mapping[str, Any] | str | PathLike[str]) -> dict[str, Any]:

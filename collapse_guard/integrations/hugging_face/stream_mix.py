@@ -115,6 +115,7 @@ class MixExamples(_BaseExamplesIterable):  # type: ignore[misc] # datasets has n
             "step": 0,
             "rows": [0] * n,
             "too_deep": [0] * n,
+            "ended": [],
             "tally": empty_tally(),
             "places": [{"before": None, "rows": 0} for _ in range(n)],
         }

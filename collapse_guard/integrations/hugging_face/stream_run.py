@@ -49,6 +49,7 @@ class MixRules:
         policy_digest: of the policy.
         streams_digest: over the first rows and known sizes of all streams.
         shards: (how many, which) of each time the mix was divided.
+        unknown_sources: sources that the policy declares as unknown; unknown rows of others are refused.
     """
 
     caps: PrefixCaps
@@ -57,6 +58,7 @@ class MixRules:
     policy_digest: str
     streams_digest: str
     shards: tuple[tuple[int, int], ...] = ()
+    unknown_sources: frozenset[str] = frozenset()
 
 
 class MixState(TypedDict):
@@ -68,6 +70,7 @@ class MixState(TypedDict):
     step: int
     rows: list[int]
     too_deep: list[int]
+    ended: list[int]
     tally: PrefixTally
     places: list[Place]
 
@@ -86,7 +89,10 @@ class MixRun:
         self, readers: Sequence[StreamReader], heads: Sequence[StreamHead], rules: MixRules, state: MixState
     ) -> None:
         self.readers, self.heads, self.rules, self.state = readers, heads, rules, state
-        self.open = {is_real: [n for n, h in enumerate(heads) if h.is_real is is_real] for is_real in (True, False)}
+        self.open = {
+            is_real: [n for n, h in enumerate(heads) if h.is_real is is_real and n not in state["ended"]]
+            for is_real in (True, False)
+        }
 
     def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield keys and rows; a step never waits for synthetic rows, and ends only when no real row is left."""
@@ -110,7 +116,7 @@ class MixRun:
             row = self.readers[number].head()
             if row is not None:
                 return number, row, self._tags(number, row)
-            numbers.remove(number)
+            self._close(number)
         return None
 
     def _synthetic(self, draw: float) -> tuple[int, dict[str, Any], RowTags] | None:
@@ -120,12 +126,17 @@ class MixRun:
             number = numbers.pop(picked(self._weights(numbers), draw))
             row = self._shallow(number)
             if row is None:
-                self.open[False].remove(number)
+                self._close(number)
                 continue
             tags = self._tags(number, row)
             if not self.rules.caps.is_too_deep(tags) and self.rules.caps.admit(tags, self.state["tally"]):
                 return number, row, tags
         return None
+
+    def _close(self, number: int) -> None:
+        """Note that a stream has ended: it is in the state, since an ended stream is no longer drawn."""
+        self.open[self.heads[number].is_real].remove(number)
+        self.state["ended"].append(number)
 
     def _shallow(self, number: int) -> dict[str, Any] | None:
         """Return the next row that is not too deep, or one that is after many of them; None at the end."""
@@ -145,7 +156,8 @@ class MixRun:
 
     def _tags(self, number: int, row: dict[str, Any]) -> RowTags:
         n_before = self.state["rows"][number] + self.state["too_deep"][number]
-        return row_tags(row, is_real=self.heads[number].is_real, where=f"row {n_before} of {self._name(number)}")
+        where, is_real = f"row {n_before} of {self._name(number)}", self.heads[number].is_real
+        return row_tags(row, is_real=is_real, where=where, unknown_sources=self.rules.unknown_sources)
 
     def _name(self, number: int) -> str:
         head = self.heads[number]
@@ -153,12 +165,17 @@ class MixRun:
         return f"{head.part} stream {place} ({head.source})"
 
 
-def row_tags(row: dict[str, Any], *, is_real: bool, where: str) -> RowTags:
-    """Return what caps ask of a row; raises ProvenanceError unless it is tagged, and belongs to its part."""
+def row_tags(
+    row: dict[str, Any], *, is_real: bool, where: str, unknown_sources: frozenset[str] = frozenset()
+) -> RowTags:
+    """Return what caps ask of a row; raises ProvenanceError unless it is tagged, known, and belongs to its part."""
     origin, source, generation = row.get(ORIGIN), row.get(SOURCE), row.get(GENERATION)
     if origin is None or source is None or generation is None:
         raise ProvenanceError(f"{where} has no tags; tag its stream (collapse_guard.tag) before mixing")
     if (origin == Origin.REAL) is not is_real:
         kind = Origin(origin).name.lower() if 0 <= origin < len(Origin) else f"with the origin {origin}"
         raise ProvenanceError(f"{where} is tagged {kind}; pass it in the other list, or tag it")
+    if origin == Origin.UNKNOWN and source not in unknown_sources:
+        text = f"{where} is of unknown origin; tag it"
+        raise ProvenanceError(f"{text}, or declare the source {source!r} as origin: unknown in the policy")
     return RowTags(is_real, str(source), row.get(GENERATOR), int(generation))

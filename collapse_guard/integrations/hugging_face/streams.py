@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from datasets import DatasetInfo, Features, IterableDataset, Value
 
+from collapse_guard.curate import unknown_sources
 from collapse_guard.errors import InputError, ProvenanceError
 from collapse_guard.integrations.hugging_face.stream_mix import MixExamples, mix_part, mix_state
 from collapse_guard.integrations.hugging_face.stream_reader import StreamReader, known_rows
@@ -71,7 +72,8 @@ def mix_streams(
         raise ProvenanceError("a mix needs a real stream; add one, generated rows never stand alone")
     features = _joined_features(streams)
     tokens = {repo: token for one in streams for repo, token in getattr(one.stream, "_token_per_repo_id", {}).items()}
-    firsts = [_first(one, features, tokens) for one in streams]
+    unknown = unknown_sources(rules)
+    firsts = [_first(one, features, tokens, unknown) for one in streams]
     heads = [head for head, _ in firsts]
     sizes = [[head.n_rows for head in heads if head.is_real is is_real] for is_real in (True, False)]
     mix = MixRules(
@@ -80,6 +82,7 @@ def mix_streams(
         rules.mix.seed if seed is None else seed,
         rules.digest,
         sha256_hex([canonical_bytes([[head.part, head.source, head.n_rows, found] for head, found in firsts])]),
+        unknown_sources=unknown,
     )
     examples = MixExamples([deepcopy(one.examples) for one in streams], heads, mix, features, tokens)
     return IterableDataset(ex_iterable=examples, info=DatasetInfo(features=features), token_per_repo_id=tokens)
@@ -142,12 +145,12 @@ def _joined_features(streams: Sequence[_Opened]) -> Features:
     return Features(joined)
 
 
-def _first(one: _Opened, features: Features, tokens: dict[str, Any]) -> tuple[StreamHead, str]:
+def _first(one: _Opened, features: Features, tokens: dict[str, Any], unknown: frozenset[str]) -> tuple[StreamHead, str]:
     """Return what is known of a stream, and the id of its first row."""
     row = StreamReader(one.examples, features, tokens, None).head()
     if row is None:
         raise ProvenanceError(_NO_ROWS.format(one.name))
-    tags = row_tags(row, is_real=one.is_real, where=f"row 0 of {one.name}")
+    tags = row_tags(row, is_real=one.is_real, where=f"row 0 of {one.name}", unknown_sources=unknown)
     return StreamHead(one.is_real, tags.source, known_rows(one.examples, _described_rows(one.stream))), bytes(
         row[ID] or b""
     ).hex()
