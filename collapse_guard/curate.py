@@ -21,6 +21,7 @@ from collapse_guard.mixing import Breach, MixPlan, Pool, WindowShares, broken, m
 from collapse_guard.plugins import nearest
 from collapse_guard.records import (
     AMOUNT,
+    CELL,
     DATE,
     EVIDENCE,
     GENERATION,
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
     from collapse_guard.manifest import Takedowns
     from collapse_guard.policy import Policy
     from collapse_guard.sources import Tag
-
-#: Column that holds the name of a row's cell while a manifest is made.
-CELL: Final = "cg_cell"
 
 ARROW_TYPES: Final[dict[str, pa.DataType]] = {
     ORIGIN: pa.uint8(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
@@ -118,6 +119,9 @@ def _content_columns(schema: pa.Schema, rule: IdRule) -> list[str]:
             raise ProvenanceError(f"rows have {schema.names.count(name)} columns called {name!r}; rename one")
     if not names:
         raise ProvenanceError(_NO_CONTENT)
+    same = {unicodedata.normalize("NFC", name) for name in names}
+    if len(same) < len(names):
+        raise ProvenanceError("two columns have names that are one in NFC (Unicode); rename one")
     return names
 
 

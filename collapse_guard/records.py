@@ -52,6 +52,9 @@ SCORE: Final = "cg_score"
 #: How much of a row trains, in the unit of the manifest, while one is made: 1 in rows, 0 if it is only retained.
 AMOUNT: Final = "cg_amount"
 
+#: Name of the cell of a row while a manifest is made, where classes are computed and not read.
+CELL: Final = "cg_cell"
+
 #: What a row weighs in the loss, where the policy weighs real and synthetic rows apart.
 WEIGHT: Final = "cg_weight"
 

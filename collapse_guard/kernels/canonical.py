@@ -44,6 +44,7 @@ def json_rows(names: Sequence[str], columns: Sequence[pa.Array]) -> pa.Array:
     >>> json_rows(["b", "a"], [pa.array([1, None]), pa.array(["x", "y"])]).to_pylist()
     ['{"a":"x","b":1}', '{"a":"y"}']
     """
+    columns = [plainly_coded(column) for column in columns]
     keys = [unicodedata.normalize("NFC", name) for name in names]
     if len(set(keys)) < len(keys):
         rows = zip(*(column.to_pylist() for column in columns), strict=True)
@@ -60,6 +61,15 @@ def json_rows(names: Sequence[str], columns: Sequence[pa.Array]) -> pa.Array:
         fields[0] = pc.if_else(empty, _scalar(""), fields[0])
     rows = pc.binary_join_element_wise(*fields, _scalar(","), null_handling="skip") if len(fields) > 1 else fields[0]
     return rows if starts and ends else _joined(_scalar("" if starts else "{"), rows, _scalar("" if ends else "}"))
+
+
+def plainly_coded(column: pa.Array) -> pa.Array:
+    """Return a column whose nulls are its own: codes of null values and runs are written out."""
+    if pa.types.is_run_end_encoded(column.type):
+        return pc.run_end_decode(column)
+    if pa.types.is_dictionary(column.type) and column.dictionary.null_count:
+        return column.dictionary_decode()
+    return column
 
 
 def _key(name: str) -> str:

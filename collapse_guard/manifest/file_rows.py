@@ -159,6 +159,8 @@ def _index(batch: pa.RecordBatch, reading: Reading) -> tuple[pa.Table, int]:
         if reading.class_column not in names:
             text = f"no class column {reading.class_column!r}"
             raise ProvenanceError(f"{text}; {nearest(reading.class_column, names)}")
+        if names.count(reading.class_column) > 1:
+            raise ProvenanceError(f"{names.count(reading.class_column)} columns are called {reading.class_column!r}")
         columns[reading.class_column] = batch.column(reading.class_column)
     columns[AMOUNT] = pa.array(amounts(batch, reading.unit, reading.unit_column))
     return index_of(pa.table(columns), class_column=reading.class_column), n_wrong

@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from filelock import FileLock, Timeout
-
 from collapse_guard.errors import InputError, ManifestError
 from collapse_guard.identity import RECORD_IDS
 from collapse_guard.manifest.file_rows import Reading, file_shards
@@ -22,6 +20,7 @@ from collapse_guard.manifest.journal import Journal
 from collapse_guard.manifest.kinds import common_kind, shown
 from collapse_guard.manifest.manifest import index_folder, manifest_of, write_manifest
 from collapse_guard.manifest.takedowns import load_takedowns
+from collapse_guard.manifest.writer import only_writer
 from collapse_guard.readers import data_files
 from collapse_guard.sources import Tag
 
@@ -131,7 +130,7 @@ def take_inventory(  # noqa: PLR0913 - what is known of the rows, and how they a
     reading = Reading(tag, id_rule, class_column, unit, unit_column, keep_ids)
     taken = None if takedowns is None else load_takedowns(takedowns).entry
     files = data_files(data)
-    with _only_writer(target), _disk_faults(target):
+    with only_writer(target), _disk_faults(target):
         done = _read_all(files, reading, Journal(index_folder(target), reading), jobs, _Meter(files, progress))
         shards = [shard for each in done for shard in each.shards]
         if not shards:
@@ -161,20 +160,6 @@ def _checked_target(to: str) -> Path:
         raise ManifestError(f"{target} is a directory; name a file such as {target / 'manifest.cgm.json'}", path=target)
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
-
-
-@contextlib.contextmanager
-def _only_writer(target: Path) -> Iterator[None]:
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        text = f"{target}: another process is writing it; wait for it, or write to another file"
-        raise ManifestError(text, path=target) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ class Journal:
                 try:
                     entry = json.loads(line)
                     lines[entry["key"]] = entry
-                except (ValueError, KeyError, TypeError):
+                except (ValueError, KeyError, TypeError, RecursionError):
                     continue
         return lines
 

@@ -114,14 +114,17 @@ class Manifest:
         """Return the amount per combination of index columns, in the unit of the manifest, sorted."""
         return {group: amount for group, (_, amount) in self._counted(names, "", limits).items()}
 
-    def class_rows(self, origin: Origin | None = None, *, trained: bool = False) -> dict[str, int]:
+    def class_rows(
+        self, origin: Origin | None = None, *, trained: bool = False, limits: Limits | None = None
+    ) -> dict[str, int]:
         """Return rows per class, of one origin or of all; rows without a class are left out.
 
         Args:
             trained: only rows whose amount is not zero.
+            limits: memory, threads and spill folder.
         """
         where = "WHERE class IS NOT NULL" + (" AND amount > 0" if trained else "")
-        counted = self._counted(("class", "origin"), where, None)
+        counted = self._counted(("class", "origin"), where, limits)
         rows: dict[str, int] = {}
         for (label, code), (n_rows, _) in counted.items():
             if origin is None or code == int(origin):
@@ -166,9 +169,9 @@ class Manifest:
             return sum(shard.real_rows for shard in self.header.shards)
         return self.rows_by("origin").get((int(origin),), 0)
 
-    def origin_amount(self, origin: Origin) -> float:
+    def origin_amount(self, origin: Origin, *, limits: Limits | None = None) -> float:
         """Amount of one origin, in the unit of the manifest."""
-        return self.amount_by("origin").get((int(origin),), 0.0)
+        return self.amount_by("origin", limits=limits).get((int(origin),), 0.0)
 
 
 def _again(shard: Shard, rows: pa.Table) -> Shard:

@@ -37,7 +37,9 @@ class Accumulation(Section):
     """Real rows stay: the current generation holds every real row of its parent."""
 
     mode: Literal["superset", "sample", "off"] = "superset"
-    scope: tuple[str, ...] | None = Field(None, description="sources that must accumulate; all real ones if left out")
+    scope: tuple[str, ...] | None = Field(
+        None, min_length=1, description="sources that must accumulate; all real ones if left out"
+    )
     allow_loss: Rows = Field(0, description="real rows that may be missing")
     replace_tolerance: Share = Field(
         0.10, description="lost real and new synthetic rows that differ by at most this share count as replaced (CG202)"

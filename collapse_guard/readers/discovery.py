@@ -129,6 +129,10 @@ def _known(system: Any, root: str, files: dict[str, dict[str, Any]], item: str) 
     """Return the files that are read; those of other kinds (a README, a licence) are left out."""
     shown = {path: info for path, info in files.items() if not _is_hidden(path.removeprefix(root))}
     known = {path: info for path, info in shown.items() if _kind(path) is not None}
+    packed = [path for path in shown if path.lower().endswith(_PACKED)]
+    if packed:
+        text = f"{item}: {posixpath.basename(packed[0])} is packed in a way that is not read"
+        raise InputError(f"{text}; unpack it (of JSON Lines .gz is read), or name the files that are meant")
     if not known:
         ends = sorted({posixpath.splitext(path)[1] or posixpath.basename(path) for path in shown})
         there = f"found {', '.join(ends[:5])}" if ends else "found nothing"
@@ -139,6 +143,14 @@ def _known(system: Any, root: str, files: dict[str, dict[str, Any]], item: str) 
             f"{item}: holds files of kind {' and '.join(kinds)}; name one kind, such as {item}/**/*.parquet"
         )
     return _Found(root, _protocol(system), known, system)
+
+
+#: Data that would be left out silently.
+_PACKED: Final = tuple(
+    f"{kind}{end}"
+    for kind in (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
+    for end in (".zst", ".bz2", ".xz", ".zip", ".lz4")
+)
 
 
 def _is_hidden(path: str) -> bool:

@@ -21,6 +21,8 @@ BATCH_ROWS: Final = 1 << 16
 BATCH_BYTES: Final = 1 << 25
 #: Bytes of JSON Lines that are parsed at a time.
 _BLOCK_BYTES: Final = 1 << 23
+#: A longer line is no row: memory is bounded by it.
+_LINE_BYTES: Final = 1 << 28
 #: Bytes of CSV that are parsed at a time, and that say its types; Arrow reads some forty blocks ahead.
 _CSV_BLOCK_BYTES: Final = 1 << 22
 _PAGE_BYTES: Final = 1 << 20
@@ -171,14 +173,21 @@ def _json_lines(source: Any, path: str, columns: Sequence[str] | None) -> Iterat
 
 def _lines(source: Any) -> Iterator[bytes]:
     """Yield whole lines, about a block at a time; blank blocks are left out."""
-    rest = b""
+    rest: list[bytes] = []
     while block := source.read(_BLOCK_BYTES):
-        whole, newline, after = (rest + block).rpartition(b"\n")
-        rest = after if newline else rest + block
-        if newline and not whole.isspace() and whole:
+        whole, newline, after = block.rpartition(b"\n")
+        if not newline:
+            rest.append(block)
+            if len(rest) * _BLOCK_BYTES > _LINE_BYTES:
+                raise InputError(f"a line is longer than {_LINE_BYTES >> 20} MiB; JSON Lines hold one object a line")
+            continue
+        whole = b"".join([*rest, whole])
+        rest = [after]
+        if not whole.isspace() and whole:
             yield whole
-    if rest.strip():
-        yield rest
+    last = b"".join(rest)
+    if last.strip():
+        yield last
 
 
 def _parsed(lines: bytes, schema: pa.Schema | None) -> pa.Table:

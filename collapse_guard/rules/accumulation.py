@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from collapse_guard.kernels import one_line
 from collapse_guard.manifest import listed, new_rows_by_class, taken_down_rows
-from collapse_guard.records import Finding, Origin, Severity, Status
+from collapse_guard.records import CELL, Finding, Origin, Severity, Status
 from collapse_guard.rules.integrity import problems
 from collapse_guard.rules.loss import changed_classes, unknown_scope
 from collapse_guard.rules.registry import Subject, rule
@@ -114,11 +114,12 @@ def classes_are_kept(subject: Subject) -> Iterator[Finding]:
     if subject.previous is None or subject.policy.accumulation.mode == "off":
         return
     before, now = subject.previous.header.class_column, subject.manifest.header.class_column
-    if before is None or now is None or now.startswith("cg_"):
+    if before is None or {before, now} == {CELL}:
         return  # no classes, or cells that are computed from the content
     incomparable = _incomparable(subject, "CG203")
     if incomparable is None and before != now:
-        text = f"not evaluated: classes are those of {one_line(before)!r} in the parent and of {one_line(now)!r} here"
+        here = "there are none here" if now is None else f"of {one_line(now)!r} here"
+        text = f"not evaluated: classes are those of {one_line(before)!r} in the parent and {here}"
         incomparable = Finding("CG203", Severity.ERROR, text, status=Status.INCONCLUSIVE)
     if incomparable is not None:
         yield incomparable
@@ -170,6 +171,9 @@ def parent_is_recorded(subject: Subject) -> Iterator[Finding]:
         remedy = "write the manifest from the loaded parent generation"
     elif given is not None and given not in recorded:
         text, remedy = f"{given[:19]}... is not the recorded parent", "compare with the parent that the manifest names"
+    elif given is not None and len(recorded) > 1:
+        text = f"{len(recorded)} parents are recorded and one was given: rows of the others are not proven to be here"
+        remedy = "merge the parents first, and name the merged manifest with --parent"
     elif given is not None and pinned is not None and given != pinned:
         text, remedy = (
             f"the policy pins parent {pinned[:19]}..., given is {given[:19]}...",
@@ -217,6 +221,23 @@ def lawful_deletions(subject: Subject) -> Iterator[Finding]:
     )
 
 
+def _lists_that_shrank(subject: Subject) -> Iterator[Finding]:
+    """Yield a finding if a manifest was written under a list of takedowns that is gone or holds fewer now."""
+    n_now = 0 if subject.takedowns is None else subject.takedowns.entry.rows
+    for which, manifest in (("the manifest", subject.manifest), ("its parent", subject.previous)):
+        entry = None if manifest is None else manifest.header.takedowns
+        if entry is not None and entry.rows > n_now:
+            yield Finding(
+                "CG208",
+                Severity.ERROR,
+                f"{which} was written under {entry.rows} takedowns, {n_now} are known now",
+                evidence={"recorded": entry.rows, "known": n_now},
+                subject=f"takedowns of {which}",
+                remedy="name the list in accumulation.takedowns; deletions are added to it, never taken out",
+            )
+            return
+
+
 @rule(
     "CG208",
     Severity.ERROR,
@@ -227,6 +248,7 @@ def taken_down_rows_stay_away(subject: Subject) -> Iterator[Finding]:
     """Rows of any origin whose id is on the list of takedowns."""
     assert subject.manifest is not None
     yield from problems(subject, "CG208")
+    yield from _lists_that_shrank(subject)
     if subject.takedowns is None:
         return
     here = taken_down_rows(subject.manifest, subject.takedowns)

@@ -21,12 +21,16 @@ def classes_alive(subject: Subject) -> Iterator[Finding]:
     coverage = subject.policy.coverage
     if before is None or coverage is None or not coverage.cells:
         return
-    reference = {name: rows for name, rows in before.class_rows(Origin.REAL).items() if rows >= coverage.min_class_rows}
-    if not reference and not before.class_rows(Origin.REAL):
+    reference = {
+        name: rows
+        for name, rows in before.class_rows(Origin.REAL, limits=subject.limits).items()
+        if rows >= coverage.min_class_rows
+    }
+    if not reference and not before.class_rows(Origin.REAL, limits=subject.limits):
         text = "not evaluated: no real row of the reference carries a class"
         yield Finding("CG501", Severity.ERROR, text, status=Status.INCONCLUSIVE)
         return
-    present = subject.manifest.class_rows()
+    present = subject.manifest.class_rows(trained=True, limits=subject.limits)
     lost = sorted((name for name in reference if name not in present), key=lambda name: (reference[name], name))
     if len(lost) > coverage.max_classes_lost:
         shown = ", ".join(f"{one_line(name)} ({reference[name]} rows before)" for name in lost[:10])

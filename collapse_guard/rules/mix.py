@@ -24,10 +24,10 @@ def real_share(subject: Subject) -> Iterator[Finding]:
     assert subject.policy is not None
     assert subject.manifest is not None
     total, floor, unit = subject.manifest.amount, subject.policy.mix.real_min_share, subject.policy.unit
-    real = subject.manifest.origin_amount(Origin.REAL)
-    if is_below(real, floor * total):
+    real = subject.manifest.origin_amount(Origin.REAL, limits=subject.limits)
+    if total <= 0 or is_below(real, floor * total):
         yield _below("real rows", real, total, floor, unit=unit, subject="real")
-    by_source = subject.manifest.amount_by("source")
+    by_source = subject.manifest.amount_by("source", limits=subject.limits)
     for name, source in sorted(subject.policy.sources.items()):
         found = by_source.get((name,), 0.0)
         if source.min_share is not None and is_below(found, source.min_share * total):
@@ -79,7 +79,7 @@ def source_cap(subject: Subject) -> Iterator[Finding]:
     """Share of each source that has a cap."""
     assert subject.policy is not None
     assert subject.manifest is not None
-    total, by_source = subject.manifest.amount, subject.manifest.amount_by("source")
+    total, by_source = subject.manifest.amount, subject.manifest.amount_by("source", limits=subject.limits)
     for name, source in sorted(subject.policy.sources.items()):
         found = by_source.get((name,), 0.0)
         if source.max_share is not None and is_below(source.max_share * total, found):
@@ -94,7 +94,9 @@ def synthetic_ratio(subject: Subject) -> Iterator[Finding]:
     assert subject.policy is not None
     assert subject.manifest is not None
     limit, unit = subject.policy.mix.synthetic_to_real_max, subject.policy.unit
-    real, made = (subject.manifest.origin_amount(origin) for origin in (Origin.REAL, Origin.SYNTHETIC))
+    real, made = (
+        subject.manifest.origin_amount(origin, limits=subject.limits) for origin in (Origin.REAL, Origin.SYNTHETIC)
+    )
     if limit is not None and is_below(limit * real, made):
         yield Finding(
             "CG103",
@@ -111,7 +113,9 @@ def declared_sources(subject: Subject) -> Iterator[Finding]:
     """Origin and generator that a source declares, against the tags of its rows."""
     assert subject.policy is not None
     assert subject.manifest is not None
-    for (name, code, generator), n_rows in subject.manifest.rows_by("source", "origin", "generator").items():
+    for (name, code, generator), n_rows in subject.manifest.rows_by(
+        "source", "origin", "generator", limits=subject.limits
+    ).items():
         declared = subject.policy.sources.get(name)
         if declared is None:
             continue
@@ -134,7 +138,7 @@ def generator_cap(subject: Subject) -> Iterator[Finding]:
     assert subject.policy is not None
     assert subject.manifest is not None
     cap, total = subject.policy.mix.per_generator_max_share, subject.manifest.amount
-    for (generator,), made in subject.manifest.amount_by("generator").items():
+    for (generator,), made in subject.manifest.amount_by("generator", limits=subject.limits).items():
         if cap is not None and generator is not None and is_below(cap * total, made):
             said = _above(subject, f"generator {generator!r}", made, cap, str(generator))
             yield Finding("CG106", Severity.WARNING, remedy="mix in other generators, or real rows", **said)
@@ -146,7 +150,7 @@ def generation_cap(subject: Subject) -> Iterator[Finding]:
     assert subject.policy is not None
     assert subject.manifest is not None
     total = subject.manifest.amount
-    for (generation,), made in subject.manifest.amount_by("generation").items():
+    for (generation,), made in subject.manifest.amount_by("generation", limits=subject.limits).items():
         cap = subject.policy.mix.generation_cap(generation) if generation > 0 else None
         if cap is not None and is_below(cap * total, made):
             said = _above(subject, f"generation {generation}", made, cap, f"generation {generation}")
@@ -164,7 +168,7 @@ def class_cap(subject: Subject) -> Iterator[Finding]:
         return
     made: defaultdict[str | None, float] = defaultdict(float)
     whole: defaultdict[str | None, float] = defaultdict(float)
-    for (label, origin), amount in subject.manifest.amount_by("class", "origin").items():
+    for (label, origin), amount in subject.manifest.amount_by("class", "origin", limits=subject.limits).items():
         whole[label] += amount
         made[label] += amount if origin == Origin.SYNTHETIC else 0
     above = [label for label in whole if is_below(cap * whole[label], made[label])]

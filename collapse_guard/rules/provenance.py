@@ -19,7 +19,9 @@ def origin_is_known(subject: Subject) -> Iterator[Finding]:
     assert subject.manifest is not None
     allowed = {name for name, source in subject.policy.sources.items() if source.origin == "unknown"}
     faults: Counter[tuple[str, str]] = Counter()
-    for (source, origin, evidence), n_rows in subject.manifest.rows_by("source", "origin", "evidence").items():
+    for (source, origin, evidence), n_rows in subject.manifest.rows_by(
+        "source", "origin", "evidence", limits=subject.limits
+    ).items():
         if origin not in set(Origin) or origin == Origin.UNKNOWN:
             if source not in allowed:
                 faults[source, "have no origin"] += n_rows
@@ -42,7 +44,9 @@ def origin_is_known(subject: Subject) -> Iterator[Finding]:
 def generator_is_known(subject: Subject) -> Iterator[Finding]:
     """Synthetic rows whose generator is null or empty."""
     assert subject.manifest is not None
-    for (source, origin, generator), n_rows in subject.manifest.rows_by("source", "origin", "generator").items():
+    for (source, origin, generator), n_rows in subject.manifest.rows_by(
+        "source", "origin", "generator", limits=subject.limits
+    ).items():
         if origin == Origin.SYNTHETIC and not generator:
             yield Finding(
                 "CG302",
@@ -61,7 +65,9 @@ def depth_is_limited(subject: Subject) -> Iterator[Finding]:
     assert subject.manifest is not None
     overall = subject.policy.provenance.max_generation_depth
     deep: dict[tuple[str, int], Counter[str]] = {}
-    for (source, origin, generation), n_rows in subject.manifest.rows_by("source", "origin", "generation").items():
+    for (source, origin, generation), n_rows in subject.manifest.rows_by(
+        "source", "origin", "generation", limits=subject.limits
+    ).items():
         declared = subject.policy.sources.get(source)
         own = declared.max_depth if declared is not None and declared.max_depth is not None else overall
         limit = min(own, overall)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from collapse_guard.gate import check
 from collapse_guard.integrations.hugging_face.mix import apply_mix, measure_mix, plan_mix
 from collapse_guard.integrations.hugging_face.streams import mix_streams
 from collapse_guard.integrations.hugging_face.tags import tag
-from collapse_guard.manifest import Level, load_manifest, prove_accumulation
+from collapse_guard.manifest import Level, Takedowns, load_manifest, prove_accumulation
 from collapse_guard.mixing import MixPlan
 from collapse_guard.records import ID, ORIGIN, WEIGHT, Origin
 
@@ -255,6 +256,38 @@ def test_a_plan_of_other_datasets_is_refused() -> None:
         plan_mix([web], [web], PLAIN)
     with pytest.raises(ProvenanceError, match=r"real dataset 0 lacks cg_origin.*tag it first"):
         plan_mix([rows("real", 2)], [bot], PLAIN)
+
+
+def test_a_saved_list_of_takedowns_is_neither_lost_nor_changed(tmp_path: Path) -> None:
+    held = GuardedDataset(PLAIN).add_real(rows("real", 4), source="web")
+    folder = held.take_down(real_part(held).select([0]), reason="erasure 3").save(tmp_path / "gen0")
+    path = folder / "takedowns.jsonl"
+    told = path.read_text()
+    path.write_text(told + told.splitlines()[1].replace(told.splitlines()[1][12:20], "00000000") + "\n")
+    with pytest.raises(ManifestError, match="not the list of takedowns that the manifest was written under"):
+        GuardedDataset.load(folder, PLAIN)
+    path.unlink()
+    with pytest.raises(ManifestError, match="not the list of takedowns that the manifest was written under"):
+        GuardedDataset.load(folder, PLAIN)
+
+
+def test_synthetic_rows_that_are_gone_are_no_generation_without_them(tmp_path: Path) -> None:
+    data = GuardedDataset(PLAIN).add_real(rows("real", 4), source="web").add_synthetic(rows("made", 2), **BOT)
+    folder = data.save(tmp_path / "gen0")
+    shutil.rmtree(folder / "synthetic")
+    with pytest.raises(ManifestError, match="no such folder, and the manifest names synthetic rows"):
+        GuardedDataset.load(folder, PLAIN)
+
+
+def test_the_list_that_the_policy_names_binds_the_holder(tmp_path: Path) -> None:
+    held = GuardedDataset(PLAIN).add_real(rows("real", 4), source="web")
+    Takedowns.empty().adding([real_part(held)[ID][1]], reason="erasure 3", date="2026-03-31").write(
+        tmp_path / "list.jsonl"
+    )
+    (tmp_path / "policy.yaml").write_text("version: 1\naccumulation: {takedowns: list.jsonl}\n")
+    again = GuardedDataset(tmp_path / "policy.yaml").add_real(rows("real", 4), source="web")
+    with pytest.raises(ContractError, match="1 real row was taken down"):
+        again.manifest()
 
 
 def test_unknown_rows_enter_no_mix_unless_the_policy_declares_their_source() -> None:

@@ -103,6 +103,22 @@ def test_a_stream_that_gives_other_rows_the_second_time_is_refused() -> None:
         list(data.training_set(streaming=True))
 
 
+@pytest.mark.parametrize(
+    ("later", "message"), [(6, "ended after 6 of the 10 rows"), (12, "gives more than the 10 rows")]
+)
+def test_a_stream_that_is_shorter_or_longer_the_second_time_is_refused(later: int, message: str) -> None:
+    sizes = [10, later]
+
+    def shrinking() -> Any:
+        n_rows = sizes[0] if len(sizes) == 1 else sizes.pop(0)
+        yield from ({"text": f"row {row}"} for row in range(n_rows))
+
+    data = GuardedDataset(PLAIN).add_real(IterableDataset.from_generator(shrinking), source="web")
+    sizes[:] = [later]
+    with pytest.raises(ProvenanceError, match=message):
+        list(data.training_set(streaming=True))
+
+
 def test_a_plan_that_repeats_rows_is_refused_for_streams() -> None:
     policy = PLAIN | {"mix": {"when_short": {"repeat": 2}}, "sources": {"bot": {"share": 0.4}}}
     data = GuardedDataset(policy).add_real(stream("real", 6), source="web").add_synthetic(stream("made", 2), **BOT)

@@ -349,7 +349,7 @@ def test_other_options_read_everything_again(take: Take, monkeypatch: pytest.Mon
 
 def test_a_second_writer_is_told_at_once(take: Take, tmp_path: Path) -> None:
     with (
-        FileLock(tmp_path / ".gen0.cgm.json.lock"),
+        FileLock(tmp_path / ".gen0.index.lock"),
         pytest.raises(ManifestError, match=r"gen0.cgm.json: another process is writing it; wait for it"),
     ):
         take()

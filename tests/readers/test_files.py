@@ -311,3 +311,24 @@ def test_recordings_without_folders_have_no_class(tmp_path: Path) -> None:
         ("a.wav", None),
         ("b.wav", None),
     ]
+
+
+@pytest.mark.parametrize("name", ["b.jsonl.zst", "b.csv.bz2", "b.json.xz"])
+def test_data_that_is_packed_otherwise_is_not_left_out_silently(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"n": 1}\n')
+    (tmp_path / name).write_bytes(b"packed")
+    with pytest.raises(InputError, match=f"{name} is packed in a way that is not read; unpack it"):
+        data_files(str(tmp_path))
+
+
+def test_a_line_without_end_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_BLOCK_BYTES", 1 << 10)
+    monkeypatch.setattr(reading, "_LINE_BYTES", 1 << 14)
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "' + "a" * (1 << 13) + '"}\n{"text": "b"}\n')
+    assert read(data_files(str(path))).num_rows == 2
+    path.write_text('{"text": "' + "a" * (1 << 16) + '"}\n')
+    with pytest.raises(InputError, match="a line is longer than"):
+        read(data_files(str(path)))

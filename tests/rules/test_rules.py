@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from collapse_guard.errors import Problem
-from collapse_guard.manifest import Level, Manifest, Shard, Takedowns
+from collapse_guard.errors import PolicyError, Problem
+from collapse_guard.manifest import Level, Manifest, ParentLink, Shard, Takedowns
 from collapse_guard.manifest.takedowns import Takedown, digest_of
 from collapse_guard.policy import Policy, policy_from_mapping
 from collapse_guard.records import UNKNOWN_GENERATION, Evidence, Finding, Origin, Severity, Status
@@ -680,7 +680,9 @@ def test_a_lost_row_is_no_relabelled_row(make: Make) -> None:
     ("sections", "columns", "status"),
     [
         ({}, ("label", "topic"), Status.INCONCLUSIVE),
-        ({}, ("label", None), None),
+        ({}, ("label", None), Status.INCONCLUSIVE),
+        ({}, ("label", "cg_label"), Status.INCONCLUSIVE),
+        ({}, ("cg_cell", "cg_cell"), None),
         ({}, (None, "label"), None),
         ({"accumulation": {"mode": "off"}}, ("label", "label"), None),
         ({"accumulation": {"scope": ["books"]}}, ("label", "label"), None),
@@ -700,6 +702,40 @@ def test_classes_are_compared_where_both_have_the_same_ones(
 
 def test_the_first_generation_needs_no_parent(make: Make) -> None:
     assert findings(of(policy(), make(real(3))), "CG204") == []
+
+
+def test_one_parent_of_several_proves_nothing_of_the_others(make: Make) -> None:
+    first, second = make(real(3)), make(real(3, first=10))
+    child = make(real(3), parent=first)
+    links = [ParentLink(name=each.header.name, digest=each.digest) for each in (first, second)]
+    child = Manifest(child.header.model_copy(update={"parents": tuple(links)}), None, child.shards)
+    (found,) = findings(of(policy(), child, first), "CG204")
+    assert found.message.startswith("2 parents are recorded and one was given")
+
+
+def test_a_list_of_takedowns_cannot_shrink(make: Make) -> None:
+    recorded = takedowns(7, 8).entry
+    parent = make(real(3))
+    parent = Manifest(parent.header.model_copy(update={"takedowns": recorded}), None, parent.shards)
+    for taken, n_now in ((None, 0), (takedowns(7), 1)):
+        (found,) = findings(of(policy(), make(real(3), parent=parent), parent, takedowns=taken), "CG208")
+        assert found.message == f"its parent was written under 2 takedowns, {n_now} are known now"
+    assert findings(of(policy(), make(real(3), parent=parent), parent, takedowns=takedowns(7, 8, 9)), "CG208") == []
+
+
+def test_rows_that_are_only_retained_keep_no_class_alive(make: Make) -> None:
+    before = [*real(3), {"id": 9, "label": "owl"}]
+    parent = make(before)
+    child = make([*real(3), {"id": 9, "label": "owl", "amount": 0.0}], parent=parent)
+    assert len(findings(of(policy(coverage={}), child, parent), "CG501")) == 1
+    nothing = make([entry | {"amount": 0.0} for entry in before], parent=parent)
+    (found,) = findings(of(policy(), nothing, parent), "CG101")
+    assert "0 of 0 rows are a share of 0.0000" in found.message
+
+
+def test_an_empty_scope_is_refused() -> None:
+    with pytest.raises(PolicyError, match=r"accumulation\.scope: "):
+        policy(accumulation={"scope": []})
 
 
 # CG3xx

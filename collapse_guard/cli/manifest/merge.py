@@ -10,6 +10,7 @@ import typer
 from collapse_guard.cli.printing import Format, OutputFormat, print_view
 from collapse_guard.manifest import load_manifest, write_manifest
 from collapse_guard.manifest.merging import merge_manifests
+from collapse_guard.manifest.writer import only_writer
 from collapse_guard.report.manifest_text import manifest_sections, manifest_view
 
 
@@ -41,7 +42,8 @@ def merge(
     loaded = [load_manifest(path) for path in manifests]
     before = None if parent is None else load_manifest(parent)
     made = merge_manifests(loaded, name=name or stem, generation=generation, parent=before)
-    merged = write_manifest(made, output)
+    with only_writer(output):
+        merged = write_manifest(made, output)
     n_shards = sum(len(each.shards) for each in loaded)
     view = manifest_view(merged, {}) | {"n_shared_shards": n_shards - len(merged.shards)}
     shared = [f"{view['n_shared_shards']:,} shards stood in several manifests and are counted once"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +22,7 @@ from collapse_guard.integrations.hugging_face.saved import (
     check_rows,
     checked_manifest,
     new_folder,
+    saved_pool,
     saved_rows,
     saved_takedowns,
 )
@@ -37,7 +39,6 @@ from collapse_guard.sources import Tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from os import PathLike
 
     from collapse_guard.cells import CellMap
     from collapse_guard.filters import Score
@@ -54,7 +55,8 @@ class GuardedDataset:
         policy: a Policy, a mapping, or the path of a YAML file.
         name: name of the manifest.
         parent: manifest of the generation before, or its path; every real row of it must be added again.
-        takedowns: lawful deletions, or the path of their list: their rows may be missing, and must be.
+        takedowns: lawful deletions, or the path of their list: their rows may be missing, and must be; the list that
+            ``accumulation.takedowns`` names if left out.
         reference: real amount per class that ``mix.balance`` and ``mix.budget`` measure against, or a manifest, or the
             path of one; the real rows that are held, and for balance those of the parent, if left out.
 
@@ -78,6 +80,9 @@ class GuardedDataset:
         self.name = name
         self.parent = parent if isinstance(parent, Manifest) or parent is None else load_manifest(parent)
         self.takedowns: Takedowns | None = None
+        named = self.policy.accumulation.takedowns
+        if takedowns is None and named is not None:  # as in the gate: relative to the policy file
+            takedowns = (Path(policy).parent if isinstance(policy, (str, PathLike)) else Path()) / named
         if takedowns is not None:
             self.takedowns = takedowns if isinstance(takedowns, Takedowns) else load_takedowns(takedowns)
         self.reference = _amounts_per_class(reference)
@@ -354,11 +359,11 @@ class GuardedDataset:
         """
         folder = Path(path)
         parent = checked_manifest(folder)
-        taken = saved_takedowns(folder)
+        taken = saved_takedowns(folder, parent)
         held = cls(policy, name=parent.header.name, parent=parent, takedowns=taken, reference=reference)
         held.real = (saved_rows(folder / REAL),)
         held._check_cell_column(held.real[0], str(folder))
-        held.synthetic = (saved_rows(folder / SYNTHETIC),) if (folder / SYNTHETIC).is_dir() else ()
+        held.synthetic = saved_pool(folder, parent)
         held._check_nothing_left(folder)
         return held
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -56,8 +57,11 @@ def new_folder(target: Path) -> Iterator[Path]:
         _flush(draft)
         draft.chmod(0o755)
         draft.rename(target)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(draft, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+            text = f"{target} was written by another process meanwhile; name a new folder"
+            raise ManifestError(text, path=target) from None
         raise
 
 
@@ -80,10 +84,28 @@ def checked_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def saved_takedowns(folder: Path) -> Takedowns | None:
-    """Return the deletions that were saved with a generation, None if there were none."""
+def saved_takedowns(folder: Path, manifest: Manifest) -> Takedowns | None:
+    """Return the deletions that were saved with a generation, None if there were none.
+
+    Raises ManifestError unless they are those that its manifest was written under.
+    """
     path = folder / TAKEDOWNS_FILE
-    return load_takedowns(path) if path.exists() else None
+    found = load_takedowns(path) if path.exists() else None
+    if (None if found is None else found.entry) != manifest.header.takedowns:
+        text = f"{path}: not the list of takedowns that the manifest was written under"
+        raise ManifestError(f"{text}; restore it, and record further ones with take_down", path=path)
+    return found
+
+
+def saved_pool(folder: Path, manifest: Manifest) -> tuple[Dataset, ...]:
+    """Return the synthetic rows that were saved with a generation; raises ManifestError if they are gone."""
+    path = folder / SYNTHETIC
+    if path.is_dir():
+        return (saved_rows(path),)
+    if any(source.rows > source.real_rows for source in manifest.header.sources):
+        text = f"{path}: no such folder, and the manifest names synthetic rows; restore the folder"
+        raise ManifestError(text, path=path)
+    return ()
 
 
 def saved_rows(folder: Path) -> Dataset:

@@ -19,7 +19,7 @@ from collapse_guard.readers import amounts
 from collapse_guard.records import AMOUNT, ID, PROVENANCE_COLUMNS, SCORE, WEIGHT, Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -60,28 +60,34 @@ class StreamPart:
         return replace(self, rows=self.rows.take(pa.array(which)), stays=stays)
 
     def as_stream(self) -> IterableDataset:
-        """Return the rows that are held, as a stream; each is compared with what was read when it was added."""
-        stays = np.ones(len(self), dtype=bool) if self.stays is None else self.stays
-        hi, lo = np.zeros(stays.size, dtype=np.uint64), np.zeros(stays.size, dtype=np.uint64)
-        hi[stays], lo[stays] = id_words(self.rows.column(ID))
-        return self.stream.filter(_Stays(stays, hi, lo), with_indices=True)
+        """Return the rows that are held, as a stream that notes other rows, more or fewer than were read at first.
+
+        It goes on at its place by reading again what was read before.
+        """
+        return IterableDataset.from_generator(_held_rows, features=self.stream.features, gen_kwargs={"part": self})
 
 
-class _Stays:
-    """Picklable filter: keep rows by their number, if they are what they were."""
-
-    def __init__(self, stays: NDArray[np.bool_], hi: NDArray[np.uint64], lo: NDArray[np.uint64]) -> None:
-        self.stays, self.hi, self.lo = stays, hi, lo
-
-    def __call__(self, row: Any, number: int) -> bool:
-        if number >= self.stays.size:
-            raise ProvenanceError(f"a stream gives more than the {self.stays.size} rows that it had; add it again")
-        if not self.stays[number]:
-            return False
-        if row[ID] != int(self.hi[number]).to_bytes(8, "big") + int(self.lo[number]).to_bytes(8, "big"):
-            text = f"row {number} of a stream is not the row that it was when the stream was added"
+def _held_rows(part: StreamPart) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a part that are held, each compared with what was read when the stream was added."""
+    stays = np.ones(len(part), dtype=bool) if part.stays is None else part.stays
+    hi, lo = np.zeros(stays.size, dtype=np.uint64), np.zeros(stays.size, dtype=np.uint64)
+    hi[stays], lo[stays] = id_words(part.rows.column(ID))
+    start = 0
+    for batch in part.stream.with_format("arrow").iter(batch_size=_BATCH_ROWS // 10):
+        end = start + batch.num_rows
+        if end > stays.size:
+            raise ProvenanceError(f"a stream gives more than the {stays.size} rows that it had; add it again")
+        own = np.flatnonzero(stays[start:end])
+        found_hi, found_lo = id_words(batch.column(ID))
+        other = own[(found_hi[own] != hi[start:end][own]) | (found_lo[own] != lo[start:end][own])]
+        if other.size:
+            text = f"row {start + int(other[0])} of a stream is not the row that it was when the stream was added"
             raise ProvenanceError(f"{text}; add streams that give the same rows in the same order each time")
-        return True
+        yield from batch.take(pa.array(own)).to_pylist()
+        start = end
+    if start < stays.size:
+        text = f"a stream ended after {start} of the {stays.size} rows that it had when it was added"
+        raise ProvenanceError(f"{text}; add streams that give the same rows each time")
 
 
 class _Weigh:
