@@ -177,6 +177,12 @@ def _notes(subject: Subject) -> tuple[str, ...]:
         notes.append("the policy has no coverage section: classes that disappear are not looked for (CG501)")
     elif not policy.coverage.cells:
         notes.append("coverage.cells is empty: classes that disappear are not looked for (CG501)")
+    here = {source.name for source in subject.manifest.header.sources} if subject.manifest is not None else set()
+    absent = sorted(
+        name for name, source in policy.sources.items() if source.max_share is not None and name not in here
+    )
+    if absent and here:
+        notes.append(f"the policy caps {', '.join(map(repr, absent))}, and the manifest has no such source")
     if policy.accumulation.mode == "off":
         notes.append("accumulation is off: lost real rows are not looked for (CG201-CG204)")
     return tuple(notes)

@@ -59,6 +59,8 @@ def export(  # noqa: PLR0913, PLR0917 - an option each
     Example: collapse-guard export gen4/manifest.cgm.json --to croissant --license CC0-1.0 -o gen4/croissant.json
     """
     loaded = load_manifest(manifest)
+    if to is not To.CARD:
+        loaded.check_readable()  # the others name every part, and a reader will look for it
     if to in {To.CROISSANT, To.DVC} and output is not None:
         _check_beside(output, manifest)
     if to is To.CARD and output is not None:

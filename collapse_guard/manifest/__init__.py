@@ -1,6 +1,6 @@
 """What went in: a JSON header, a Parquet index, digests, and the proof that nothing real was lost."""
 
-from collapse_guard.manifest.duplicates import Duplicates, duplicate_ids
+from collapse_guard.manifest.duplicates import Duplicates, duplicate_ids, real_and_generated_ids
 from collapse_guard.manifest.engine import Limits, connected
 from collapse_guard.manifest.header import FilterReceipt, Header, ParentLink
 from collapse_guard.manifest.ladder import Level
@@ -51,6 +51,7 @@ __all__ = [
     "manifest_of",
     "new_rows_by_class",
     "prove_accumulation",
+    "real_and_generated_ids",
     "relabelled",
     "shard_of",
     "taken_down_rows",

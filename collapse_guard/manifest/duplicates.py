@@ -51,6 +51,25 @@ class Duplicates:
     ids: tuple[str, ...]
 
 
+_BOTH: Final = """
+CREATE TEMP TABLE both_ids AS
+SELECT DISTINCT id_hi, id_lo FROM (SELECT id_hi, id_lo FROM rows WHERE origin <> 1)
+SEMI JOIN (SELECT id_hi, id_lo FROM rows WHERE origin = 1) USING (id_hi, id_lo)
+"""
+
+
+def real_and_generated_ids(manifest: Manifest, *, limits: Limits | None = None) -> tuple[int, tuple[str, ...]]:
+    """Return how many ids stand for a real row and for one of another origin, and at most ten of them.
+
+    Raises ManifestError for a part that cannot be read.
+    """
+    with connected(limits, rows=manifest) as database:
+        database.execute(_BOTH)
+        ((n_ids,),) = database.execute("SELECT count(*) FROM both_ids").fetchall()
+        first = database.execute("SELECT id_hi, id_lo FROM both_ids ORDER BY ALL LIMIT ?", [MAX_IDS]).fetchall()
+    return int(n_ids), tuple(id_hex(hi, lo) for hi, lo in first)
+
+
 def duplicate_ids(manifest: Manifest, *, limits: Limits | None = None) -> tuple[Duplicates, ...]:
     """Return the repeated ids of each source that has any, by source name.
 

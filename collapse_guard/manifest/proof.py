@@ -12,13 +12,13 @@ from collapse_guard.manifest.antijoin import anti_joined, id_ranges, lost_batche
 from collapse_guard.manifest.engine import connected
 from collapse_guard.manifest.ladder import Level, Step, refuse_other_rules, step_of
 from collapse_guard.manifest.loss import NO_LOSS, Loss, Tally, tallied
+from collapse_guard.manifest.manifest import Manifest, load_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
     from collapse_guard.manifest.engine import Limits
-    from collapse_guard.manifest.manifest import Manifest
     from collapse_guard.manifest.takedowns import Takedowns
     from collapse_guard.records import Origin
 
@@ -84,8 +84,8 @@ class Proof:
 
 
 def prove_accumulation(
-    previous: Manifest,
-    current: Manifest,
+    previous: Manifest | str | PathLike[str],
+    current: Manifest | str | PathLike[str],
     *,
     scope: Sequence[str] | None = None,
     exempt: Sequence[str] = (),
@@ -100,8 +100,8 @@ def prove_accumulation(
     source, class or shard is kept; one that is no longer real is lost.
 
     Args:
-        previous: manifest of the parent generation.
-        current: manifest of the generation that is checked.
+        previous: manifest of the parent generation, or its path.
+        current: manifest of the generation that is checked, or its path.
         scope: sources that must accumulate; None for all.
         exempt: sources that need not.
         takedowns: lawful deletions, which are no loss.
@@ -113,7 +113,8 @@ def prove_accumulation(
 
     Raises ManifestError if the ids follow different rules, or for a part that cannot be read.
     """
-    step = step_of(previous, current, scope=scope, exempt=exempt)
+    before, now = (each if isinstance(each, Manifest) else load_manifest(each) for each in (previous, current))
+    step = step_of(before, now, scope=scope, exempt=exempt)
     if step.level is not Level.ROWS:
         return proof_of(step, tallied([], takedowns=takedowns, lost_to=lost_to))
     with connected(limits) as database:

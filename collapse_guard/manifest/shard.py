@@ -107,6 +107,7 @@ def write_shard(shard: Shard, folder: Path) -> Shard:
     target = folder / shard.entry.part
     if shard.table is None and shard.path is not None:
         shard.check_readable()
+        _check_bytes(shard)
         if not (target.exists() and target.samefile(shard.path)):
             _link(shard.path, target)
         return replace(shard, path=target)
@@ -118,6 +119,14 @@ def write_shard(shard: Shard, folder: Path) -> Shard:
         write_bytes(target, data)
     entry = shard.entry.model_copy(update={"part_digest": sha256_hex([data])})
     return replace(shard, entry=entry, path=target)
+
+
+def _check_bytes(shard: Shard) -> None:
+    """Raise ManifestError for a part whose bytes are not those that its header names."""
+    told, path = shard.entry.part_digest, shard.path
+    if path is not None and told is not None and sha256_hex([path.read_bytes()]) != told:
+        text = f"{path}: not the part that the header of {shard.entry.name!r} names, it was changed; restore it"
+        raise ManifestError(text, path=path)
 
 
 def _holds(path: Path, entry: ShardEntry) -> bool:

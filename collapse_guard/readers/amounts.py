@@ -38,7 +38,7 @@ def amounts(rows: pa.Table | pa.RecordBatch, unit: str, column: str | None = Non
     Args:
         rows: content, whatever its columns.
         unit: ``rows`` (1 each); ``tokens`` (length of a list column, or a column of counts); ``bytes`` (UTF-8 and
-            binary bytes, at any depth); ``weight`` (a column of numbers).
+            binary bytes, at any depth, or a column of counts); ``weight`` (a column of numbers).
         column: where to read it; if left out ``input_ids`` for tokens, ``weight`` for weights, and all columns
             without ``cg_`` for bytes.
 
@@ -79,12 +79,18 @@ def _weights(rows: pa.Table | pa.RecordBatch, column: str | None) -> Floats:
 
 
 def _bytes(rows: pa.Table | pa.RecordBatch, column: str | None) -> Floats:
+    if column is not None and _is_number(_column(rows, column, "bytes").type):
+        return _numbers(_column(rows, column, "bytes"))
     names = [name for name in rows.schema.names if not name.startswith("cg_")] if column is None else [column]
     sizes = [size for name in names if (size := _sizes(_column(rows, name, "bytes"))) is not None]
     if not sizes:
         what = "rows have no text and no bytes" if column is None else f"column {column!r} holds no text and no bytes"
         raise ProvenanceError(f"{what} to count in 'bytes'; count in 'rows', or name another unit_column")
     return np.asarray(np.sum(sizes, axis=0))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def _column(rows: pa.Table | pa.RecordBatch, name: str, unit: str) -> pa.Array:
@@ -98,7 +104,7 @@ def _column(rows: pa.Table | pa.RecordBatch, name: str, unit: str) -> pa.Array:
 
 def _as_numbers(values: pa.Array, name: str, unit: str, wanted: str) -> pa.Array:
     kind = values.type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+    if not _is_number(kind):
         raise ProvenanceError(f"column {name!r} is {kind}; unit {unit!r} reads {wanted}; name another unit_column")
     return values
 

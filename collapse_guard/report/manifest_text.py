@@ -54,7 +54,7 @@ def manifest_sections(view: dict[str, Any]) -> Sections:
     unit = header["unit"]
     sections: Sections = [
         f"{header['name']}, generation {header['generation']}, written {header['created']} by {header['tool']}",
-        f"{header['index']['rows']:,} rows, {view['n_shards']:,} shards, amount {view['amount']:,.6g} {unit}",
+        f"{header['index']['rows']:,} rows, {view['n_shards']:,} shards, amount {view['amount']:,.12g} {unit}",
         f"real share {view['real_share']:.2%} of rows",
         f"ids: {header['id_rule']}; class column: {header['class_column'] or '(none)'}",
         f"digest: {view['digest']}",

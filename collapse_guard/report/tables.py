@@ -61,7 +61,7 @@ def shown(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:,.0f}" if value.is_integer() else f"{value:,.6g}"
+        return f"{value:,.0f}" if value.is_integer() else f"{value:,.9g}"
     return f"{value:,}" if isinstance(value, int) else one_line(str(value))
 
 

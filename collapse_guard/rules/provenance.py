@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from collapse_guard.manifest import real_and_generated_ids
 from collapse_guard.records import UNKNOWN_GENERATION, Evidence, Finding, Origin, Severity
 from collapse_guard.rules.registry import Subject, rule
 
@@ -83,4 +84,21 @@ def depth_is_limited(subject: Subject) -> Iterator[Finding]:
             evidence={"histogram": dict(histogram), "limit": limit},
             subject=source,
             remedy="generate from a model that was trained on real rows, or raise provenance.max_generation_depth",
+        )
+
+
+@rule("CG309", Severity.WARNING, "the same content is real and not real", needs=("manifest", "index"))
+def content_is_one_of_both(subject: Subject) -> Iterator[Finding]:
+    """Ids that stand for a real row and for one of another origin: one of the two claims is wrong."""
+    assert subject.manifest is not None
+    n_ids, ids = real_and_generated_ids(subject.manifest, limits=subject.limits)
+    if n_ids:
+        yield Finding(
+            "CG309",
+            Severity.WARNING,
+            f"{n_ids} {'id stands' if n_ids == 1 else 'ids stand'} for a real row and for one that is not;"
+            f" ids {', '.join(ids)}",
+            evidence={"n_ids": n_ids, "ids": list(ids)},
+            subject="origin",
+            remedy="take the generated copies out, or the real ones if the copies came back through a crawl",
         )

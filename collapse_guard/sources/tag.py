@@ -55,6 +55,8 @@ class Tag:
             raise ProvenanceError(f"real rows have generation 0 and no generator, got {generation!r} and {generator!r}")
         if who is Origin.SYNTHETIC and depth == 0:
             raise ProvenanceError("synthetic rows have generation 1 or more: 1 + that of the data their model saw")
+        if date is not None and not isinstance(date, dt.date):
+            raise ProvenanceError(f"date must be a datetime.date, got {date!r}")
         days = UNKNOWN_DATE if date is None else (date - dt.date(1970, 1, 1)).days
         if not 0 <= days <= UNKNOWN_DATE:
             raise ProvenanceError(f"date must lie in 1970-01-01 to 2149-06-05, got {date}")

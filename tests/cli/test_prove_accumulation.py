@@ -15,7 +15,15 @@ from typer.testing import CliRunner, Result
 
 from collapse_guard.cli import app
 from collapse_guard.errors import InputError, ManifestError
-from collapse_guard.manifest import Manifest, load_manifest, load_takedowns, manifest_of, shard_of, write_manifest
+from collapse_guard.manifest import (
+    Manifest,
+    load_manifest,
+    load_takedowns,
+    manifest_of,
+    prove_accumulation,
+    shard_of,
+    write_manifest,
+)
 from collapse_guard.manifest.index import INDEX_SCHEMA
 from collapse_guard.records import ID
 
@@ -121,6 +129,21 @@ def test_takedowns_made_by_the_command_excuse_a_loss() -> None:
     assert result.stdout.startswith("accumulation holds: every real row is kept; 14 rows left under takedowns (of 30")
     assert "  taken down 2: erasure 118 (2026-03-31)" in result.stdout.splitlines()
     assert not [n for n in range(30) if hex_id(n) in result.stdout + Path("t.jsonl").read_text()]
+
+
+def test_takedowns_take_the_file_that_the_proof_has_written() -> None:
+    assert invoke("gen0.json", "lossy.json", "--lost-to", "lost.parquet").exit_code == 1
+    said = ["takedown", "--from", "lost.parquet", "--to", "t.jsonl", "--reason", "erasure 118"]
+    result = CliRunner().invoke(app, said)
+    assert (result.exit_code, result.stdout) == (0, "14 rows taken down; t.jsonl lists 14\n")
+    assert invoke("gen0.json", "lossy.json", "--takedowns", "t.jsonl").exit_code == 0
+    other = CliRunner().invoke(app, ["takedown", "--from", "gen0.json", "--to", "t.jsonl", "--reason", "r"])
+    assert isinstance(other.exception, InputError)
+    assert "gen0.json: no Parquet file with a column cg_id of ids" in str(other.exception)
+
+
+def test_a_proof_takes_paths_as_well() -> None:
+    assert prove_accumulation("gen0.json", "grown.json").holds
 
 
 def test_limits_do_not_change_the_answer() -> None:

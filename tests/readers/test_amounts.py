@@ -30,6 +30,7 @@ ROWS = pa.table(
         ("rows", None, [1, 1, 1]),
         ("tokens", None, [2, 0, 1]),
         ("tokens", "n_tokens", [5, 0, 7]),
+        ("bytes", "n_tokens", [5, 0, 7]),
         ("bytes", "text", [2, 0, 0]),
         ("bytes", "messages", [6, 0, 0]),
         ("bytes", "image", [3, 0, 0]),
@@ -60,7 +61,6 @@ def test_bytes_are_utf8_at_any_depth(texts: list[list[str | None] | None]) -> No
         ("tokens", "input_idz", "reads column 'input_idz', which the rows lack; .*did you mean 'input_ids'"),
         ("tokens", "text", "column 'text' is string; unit 'tokens' reads a list of token ids or a count"),
         ("weight", "text", "unit 'weight' reads numbers"),
-        ("bytes", "n_tokens", "column 'n_tokens' holds no text and no bytes"),
     ],
 )
 def test_what_cannot_be_counted_says_what_to_do(unit: str, column: str | None, message: str) -> None:

@@ -172,6 +172,10 @@ CASES: dict[str, Case] = {
         lambda make: of(policy(provenance={"max_generation_depth": 2}), make(made(3, generation=3))),
         lambda make: of(policy(provenance={"max_generation_depth": 2}), make(made(3, generation=2))),
     ),
+    "CG309": Case(
+        lambda make: of(policy(), make(real(3) + made(2, first=2))),
+        lambda make: of(policy(), make(real(3) + made(2, first=3))),
+    ),
     "CG501": Case(
         lambda make: generations(make, [*real(3), {"id": 9, "label": "owl"}], real(3), coverage={}),
         lambda make: generations(
@@ -260,7 +264,7 @@ def test_rules_that_compare_are_inconclusive_when_the_recorded_parent_is_not_giv
 
 def test_an_evaluation_names_every_rule_and_sorts_failed_from_open(make: Make) -> None:
     result = evaluate(
-        of(policy(unit="tokens", severity={"CG302": "info"}), make([*made(3, generator=None), {"id": 1000}]))
+        of(policy(unit="tokens", severity={"CG302": "info"}), make([*made(3, generator=None), {"id": 1}]))
     )
     assert result.codes == tuple(sorted(CASES))
     assert {finding.code for finding in result.inconclusive} == COUNTED

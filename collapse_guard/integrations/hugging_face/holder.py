@@ -242,7 +242,7 @@ class GuardedDataset:
         return held
 
     def take_down(
-        self, rows: Iterable[str | bytes] | Dataset, *, reason: str, date: dt.date | str | None = None
+        self, rows: str | bytes | Iterable[str | bytes] | Dataset, *, reason: str, date: dt.date | str | None = None
     ) -> Self:
         """Remove rows that must go by law, and record that: they may be missing from now on, and must be.
 
@@ -254,6 +254,8 @@ class GuardedDataset:
         Ids that are not held are recorded as well. Raises InputError for ids that are none or an empty reason;
         ProvenanceError for rows without ids.
         """
+        if isinstance(rows, (str, bytes)):
+            rows = [rows]
         if isinstance(rows, Dataset):
             if ID not in rows.column_names:
                 raise ProvenanceError(f"the rows have no {ID}; tag them first, or name their ids")
@@ -347,11 +349,13 @@ class GuardedDataset:
         path: str | PathLike[str],
         policy: Policy | Mapping[str, Any] | str | PathLike[str],
         *,
+        name: str | None = None,
         reference: Mapping[str, float] | Manifest | str | PathLike[str] | None = None,
     ) -> Self:
         """Return a holder for the next generation: the rows of ``path``, with its manifest as parent.
 
         Args:
+            name: of the next manifest; that of the parent if left out.
             reference: as for a new holder; it is not saved with the rows.
 
         Raises ManifestError if the folder does not hold together or counts ids by another rule than the policy,
@@ -360,7 +364,7 @@ class GuardedDataset:
         folder = Path(path)
         parent = checked_manifest(folder)
         taken = saved_takedowns(folder, parent)
-        held = cls(policy, name=parent.header.name, parent=parent, takedowns=taken, reference=reference)
+        held = cls(policy, name=name or parent.header.name, parent=parent, takedowns=taken, reference=reference)
         held.real = (saved_rows(folder / REAL),)
         held._check_cell_column(held.real[0], str(folder))
         held.synthetic = saved_pool(folder, parent)

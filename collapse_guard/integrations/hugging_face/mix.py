@@ -11,7 +11,7 @@ from collapse_guard.errors import AccumulationError, InputError, ProvenanceError
 from collapse_guard.integrations.hugging_face.rows import narrow_rows, planned_dataset
 from collapse_guard.integrations.hugging_face.tags import arrow_rows
 from collapse_guard.kernels import id_words
-from collapse_guard.mixing import broken, measured_shares
+from collapse_guard.mixing import MixPlan, broken, measured_shares
 from collapse_guard.mixing import plan_mix as plan_pools
 from collapse_guard.mixing.pool import ids_digest
 from collapse_guard.policy import Policy
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from os import PathLike
 
     import pyarrow as pa
-
-    from collapse_guard.mixing import MixPlan
 
 
 def plan_mix(
@@ -54,6 +52,8 @@ def plan_mix(
     (5, 0.6)
     """
     rules = Policy.coerce(policy)
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
+        raise InputError(f"seed must be a whole number of 0 or more, got {seed!r}")
     if seed is not None:
         rules = rules.model_copy(update={"mix": rules.mix.model_copy(update={"seed": seed})})
     tables = [_tagged_rows(parts, rules, kind) for parts, kind in ((real, "real"), (synthetic, "synthetic"))]
@@ -85,6 +85,8 @@ def apply_mix(
 
     Raises InputError if the datasets are not those of the plan.
     """
+    if not isinstance(plan, MixPlan):
+        raise InputError(f"a MixPlan is needed, got {type(plan).__name__}; load a saved one with MixPlan.load")
     for parts, size, digest, kind in (
         (real, plan.n_real_rows, plan.pool_digests[0], "real"),
         (synthetic, plan.n_pool_rows, plan.pool_digests[1], "synthetic"),
@@ -133,6 +135,9 @@ def measure_mix(dataset: Dataset, policy: Policy | Mapping[str, Any] | str | Pat
     Raises ProvenanceError for a dataset that is not tagged.
     """
     rules = Policy.coerce(policy)
+    if not isinstance(dataset, Dataset):
+        text = f"a datasets.Dataset is needed, got {type(dataset).__name__}"
+        raise ProvenanceError(f"{text}; epoch_report says what a mix of streams has given")
     absent = [name for name in PROVENANCE_COLUMNS if name not in dataset.column_names]
     if absent:
         raise ProvenanceError(f"the dataset lacks {', '.join(absent)}; tag it first")

@@ -67,6 +67,8 @@ def tag(  # noqa: PLR0913 - every tag is named
         origin=origin, source=source, generator=generator, generation=generation, evidence=evidence, date=date
     )
     rule = RECORD_IDS if identity is None else identity
+    if not isinstance(rule, IdRule):
+        raise ProvenanceError(f"identity must be an IdRule such as IdRule('text', ('body',)), got {identity!r}")
     if isinstance(dataset, (DatasetDict, IterableDatasetDict)):
         parts = {name: tag_one(part, tagged, overwrite=overwrite, rule=rule) for name, part in dataset.items()}
         return type(dataset)(parts)
