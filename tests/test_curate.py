@@ -256,7 +256,7 @@ PLANNED_CODES = {"CG101", "CG102", "CG103", "CG106", "CG108", "CG109", "CG110"}
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(asked=policies(wants=True, budget=True), data=st.data())
 def test_what_was_planned_under_a_policy_passes_its_rules_to_the_last_digit(asked: Policy, data: st.DataObject) -> None:
     def part(tables: list[pa.Table]) -> pa.Table:
@@ -281,7 +281,8 @@ def test_what_was_planned_under_a_policy_passes_its_rules_to_the_last_digit(aske
         for name, source in asked.sources.items()
         if found.manifest.amount_by("source", "origin").get((name, int(Origin.SYNTHETIC)), 0.0) == 0.0
     }
-    assert failed & (PLANNED_CODES - over_without_any) == set()
+    nothing_trains = {"CG101"} if found.plan.n_rows == 0 else set()  # a budget that no row fits into
+    assert failed & (PLANNED_CODES - over_without_any - nothing_trains) == set()
     assert found.plan.n_rows == 0 or found.plan.real_share >= asked.mix.real_min_share - 1e-9
     floors = {breach for breach in found.breaches if breach.window is None and breach.bound == "floor"}
     assert floors == set()
