@@ -12,18 +12,10 @@ import typer
 
 from collapse_guard import gate
 from collapse_guard.cli.limits import MaxMemory, Threads  # noqa: TC001 - typer reads annotations at run time
+from collapse_guard.cli.printing import Format, OutputFormat
 from collapse_guard.manifest import Limits
 from collapse_guard.report import as_json, plain
 from collapse_guard.report.terminal import gate_lines, print_gate
-
-
-class Format(StrEnum):
-    """How the result is printed."""
-
-    AUTO = "auto"
-    RICH = "rich"
-    PLAIN = "plain"
-    JSON = "json"
 
 
 class FailOn(StrEnum):
@@ -46,9 +38,7 @@ def check(
             "--against", help="Manifest of the parent generation; the policy's manifests.previous if left out."
         ),
     ] = None,
-    output_format: Annotated[
-        Format, typer.Option("--output-format", help="auto: rich on a terminal, plain otherwise.")
-    ] = Format.AUTO,
+    output_format: OutputFormat = Format.AUTO,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write the JSON result to this file.")
     ] = None,

@@ -7,7 +7,7 @@ import datetime as dt
 import sys
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from collapse_guard.manifest import Manifest
-
-T = TypeVar("T")
 
 
 class Rule(StrEnum):
@@ -201,8 +199,9 @@ def _summary(written: Manifest) -> str:
     sources = ", ".join(f"{each.name} ({each.origin}) {each.rows:,}" for each in header.sources[:5])
     more = f" and {len(header.sources) - 5} more sources" if len(header.sources) > 5 else ""  # noqa: PLR2004 - as shown
     amount = "" if header.unit == "rows" else f", {written.amount:,.0f} {header.unit}"
+    shards = "1 shard" if len(header.shards) == 1 else f"{len(header.shards):,} shards"
     lines = [
-        f"{written.name}: {written.n_rows:,} rows{amount} in {len(header.shards)} shards",
+        f"{written.name}: {written.n_rows:,} rows{amount} in {len(header.shards)} shard{'' if len(header.shards) == 1 else 's'}",
         f"sources: {sources}{more}",
         f"ids: {header.id_rule}",
         f"digest: {written.digest}",
