@@ -201,7 +201,7 @@ def _summary(written: Manifest) -> str:
     amount = "" if header.unit == "rows" else f", {written.amount:,.0f} {header.unit}"
     shards = "1 shard" if len(header.shards) == 1 else f"{len(header.shards):,} shards"
     lines = [
-        f"{written.name}: {written.n_rows:,} rows{amount} in {len(header.shards)} shard{'' if len(header.shards) == 1 else 's'}",
+        f"{written.name}: {written.n_rows:,} rows{amount} in {shards}",
         f"sources: {sources}{more}",
         f"ids: {header.id_rule}",
         f"digest: {written.digest}",
