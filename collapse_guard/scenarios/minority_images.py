@@ -10,13 +10,20 @@ from __future__ import annotations
 
 import logging
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from datasets import Dataset, concatenate_datasets, disable_progress_bars
+from datasets import (
+    Dataset,
+    are_progress_bars_disabled,
+    concatenate_datasets,
+    disable_progress_bars,
+    enable_progress_bars,
+)
 from torch.utils.data import DataLoader, RandomSampler
 
 from collapse_guard._optional import need
@@ -33,7 +40,7 @@ from collapse_guard.scenarios.joint_flow import BATCH_ROWS, EPOCHS, N_CLASSES, S
 from collapse_guard.stats import CellCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -48,6 +55,8 @@ COMMON_ROWS, RARE_ROWS = 120, 12
 LABELLER_SHARE: Final = 0.33
 OFF_MANIFOLD_QUANTILE: Final = 0.95
 N_SHOWN: Final = 32
+#: Loggers that would write over the demo's table.
+_TALKERS: Final = ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "collapse_guard")
 
 
 def nearest_distance(rows: Images, others: Images) -> NDArray[np.float64]:
@@ -302,10 +311,23 @@ def _raw_set(chain: Chain, pools: list[Dataset], number: int) -> tuple[Dataset, 
     return rows, write_manifest(manifest, chain.folder / f"generation-{number}" / MANIFEST_FILE)
 
 
-def quiet() -> None:
-    """Keep the trainer and `datasets` from talking over the demo's own table."""
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the trainer and `datasets` from talking over the demo's own table; everything is as before afterwards."""
+    loggers = [logging.getLogger(name) for name in _TALKERS]
+    levels = [logger.level for logger in loggers]
+    n_threads, shows_bars = torch.get_num_threads(), not are_progress_bars_disabled()
     torch.set_num_threads(1)
     disable_progress_bars()
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "collapse_guard"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"pytorch_lightning|torch|lightning_fabric")
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"pytorch_lightning|torch|lightning_fabric")
+            yield
+    finally:
+        torch.set_num_threads(n_threads)
+        if shows_bars:
+            enable_progress_bars()
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -36,7 +36,6 @@ def run(out: Path, *, seed: int, generations: int, arms: tuple[str, ...]) -> dic
     """
     _clear(out)
     as_json({"schema": SCHEMA, "seed": seed, "unfinished": True}, out / _MARKER)
-    quiet()
     policy = load_policy(preset_path("minority-images@1"))
     world = World.load()
     limit = -math.log(policy.coverage.false_halt_rate) if policy.coverage else math.inf
@@ -52,7 +51,7 @@ def run(out: Path, *, seed: int, generations: int, arms: tuple[str, ...]) -> dic
     )
     history: dict[str, list[Generation]] = {}
     chains: dict[str, Chain] = {}
-    with Live(Group(table, progress), console=console, refresh_per_second=4, transient=False):
+    with quiet(), Live(Group(table, progress), console=console, refresh_per_second=4, transient=False):
         for arm in arms:
             task = progress.add_task(arm, total=generations)
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import copy
+import logging
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
+from datasets import are_progress_bars_disabled
 
 from collapse_guard.policy import Policy, load_policy
 from collapse_guard.policy.load import preset_path
@@ -31,13 +35,22 @@ def policy() -> Policy:
 @pytest.fixture
 def _short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Train hardly at all: what the contract says does not depend on how good a model is."""
-    import warnings
-
     monkeypatch.setattr(minority_images, "EPOCHS", 1)
     monkeypatch.setattr(minority_images, "STEPS_PER_EPOCH", 2)
-    with warnings.catch_warnings():
-        quiet()
+    with quiet():
         yield
+
+
+def test_what_the_demo_silences_speaks_again_afterwards() -> None:
+    def state() -> tuple[Any, ...]:
+        levels = [logging.getLogger(name).level for name in ("pytorch_lightning", "collapse_guard")]
+        return levels, torch.get_num_threads(), are_progress_bars_disabled(), list(warnings.filters)
+
+    before = state()
+    with quiet():
+        assert state() != before
+        assert logging.getLogger("collapse_guard").level == logging.ERROR
+    assert state() == before
 
 
 def test_the_anchor_is_long_tailed_and_its_rarest_class_is_at_most_three_percent(world: World) -> None:
