@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, concatenate_datasets
 
-from collapse_guard.curate import Curated, check_tags, curate, is_nested, quality_scores, with_classes
-from collapse_guard.errors import CellError, InputError, ManifestError, ProvenanceError
+from collapse_guard.curate import Curated, curate, is_nested, quality_scores, with_classes
+from collapse_guard.errors import InputError, ProvenanceError
+from collapse_guard.integrations.hugging_face.intake import accepted, check_cell_columns, check_id_rule, one_part
 from collapse_guard.integrations.hugging_face.rows import narrow_rows, planned_dataset
 from collapse_guard.integrations.hugging_face.saved import (
     MANIFEST_FILE,
@@ -27,14 +28,13 @@ from collapse_guard.integrations.hugging_face.saved import (
     saved_takedowns,
 )
 from collapse_guard.integrations.hugging_face.stream_part import StreamPart, planned_stream, read_stream
-from collapse_guard.integrations.hugging_face.tags import arrow_rows, tag_one
+from collapse_guard.integrations.hugging_face.tags import arrow_rows
 from collapse_guard.kernels import id_words
 from collapse_guard.manifest import Manifest, Takedowns, load_manifest, load_takedowns, write_manifest
 from collapse_guard.manifest.index import index_of
 from collapse_guard.monitor import Anchor, coverage_of, read_anchor, write_anchor
-from collapse_guard.plugins import nearest
 from collapse_guard.policy import Policy
-from collapse_guard.records import GENERATION, GENERATOR, ID, PROVENANCE_COLUMNS, SCORE, SOURCE, Evidence, Origin
+from collapse_guard.records import ID, SCORE, Evidence, Origin
 from collapse_guard.sources import Tag
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class GuardedDataset:
         self.synthetic: tuple[Part, ...] = ()
         self._curated: Curated | None = None
         self.anchor_of_parent: Anchor | None = None
-        _check_id_rule(self.policy, self.parent)
+        check_id_rule(self.policy, self.parent)
 
     def add_real(
         self,
@@ -114,9 +114,13 @@ class GuardedDataset:
         Raises ProvenanceError for no rows and for rows that are tagged otherwise; CellError without the cell column.
         """
         tagged = Tag.of(origin=Origin.REAL, source=source, evidence=evidence, date=date)
-        given = _one_part(dataset, split, source)
+        given = one_part(dataset, split, source)
         is_stream = isinstance(given, IterableDataset)
-        added = read_stream(given, tagged, self.policy) if is_stream else self._accepted(given, source, tagged)
+        added = (
+            read_stream(given, tagged, self.policy)
+            if is_stream
+            else accepted(given, tagged, self.policy, held=self._first_parts())
+        )
         self.real = (*self.real, added)
         self._curated = None
         return self
@@ -146,12 +150,12 @@ class GuardedDataset:
         tagged = Tag.of(
             origin=Origin.SYNTHETIC, source=source, generator=generator, generation=generation, evidence=evidence
         )
-        given = _one_part(dataset, split, source)
+        given = one_part(dataset, split, source)
         if isinstance(given, IterableDataset):
             self.synthetic = (*self.synthetic, read_stream(given, tagged, self.policy, score=score))
             self._curated = None
             return self
-        added = self._accepted(given, source, tagged)
+        added = accepted(given, tagged, self.policy, held=self._first_parts())
         scores = quality_scores(arrow_rows(added), score, self.policy)
         kept = added.remove_columns(SCORE) if SCORE in added.column_names else added
         narrow = Dataset(pa.table({SCORE: scores}))
@@ -159,36 +163,8 @@ class GuardedDataset:
         self._curated = None
         return self
 
-    def _accepted(self, dataset: Dataset, source: str, tagged: Tag) -> Dataset:
-        if len(dataset) == 0:
-            raise ProvenanceError(f"source {source!r} has no rows; leave it out, or look at how it was read")
-        self._check_cell_column(dataset, f"source {source!r}")
-        self._check_columns_fit(dataset, source)
-        if not set(PROVENANCE_COLUMNS) & set(dataset.column_names):
-            return tag_one(dataset.with_format(None), tagged, overwrite=False, rule=self.policy.identity.id_rule())
-        return _already_tagged(dataset.with_format(None), tagged)
-
-    def _check_cell_column(self, dataset: Dataset, what: str) -> None:
-        coverage = self.policy.coverage
-        for column in () if coverage is None else coverage.columns or ():
-            if column not in dataset.column_names:
-                hint = nearest(column, dataset.column_names)
-                raise CellError(f"{what} has no column {column!r} (coverage.cells); {hint}")
-
-    def _check_columns_fit(self, dataset: Dataset, source: str) -> None:
-        """Raise ProvenanceError if a column has another type than in the rows that are held."""
-        for part in (*self.real[:1], *self.synthetic[:1]):
-            if isinstance(part, StreamPart):
-                continue  # its types show when the training set is read
-            try:
-                concatenate_datasets(
-                    [part.with_format(None).select(range(1)), dataset.with_format(None).select(range(1))]
-                )
-            except ValueError as error:
-                reason = str(error).splitlines()[0]
-                raise ProvenanceError(
-                    f"source {source!r} has other column types than the rows before: {reason}"
-                ) from None
+    def _first_parts(self) -> tuple[Part, ...]:
+        return (*self.real[:1], *self.synthetic[:1])
 
     def training_set(self, *, shuffle: bool = False, streaming: bool = False) -> Dataset | IterableDataset:
         """Return the training set with provenance columns: all real rows, then the chosen synthetic ones.
@@ -366,7 +342,7 @@ class GuardedDataset:
         taken = saved_takedowns(folder, parent)
         held = cls(policy, name=name or parent.header.name, parent=parent, takedowns=taken, reference=reference)
         held.real = (saved_rows(folder / REAL),)
-        held._check_cell_column(held.real[0], str(folder))
+        check_cell_columns(held.real[0], held.policy, str(folder))
         held.synthetic = saved_pool(folder, parent)
         held._check_nothing_left(folder)
         return held
@@ -381,16 +357,6 @@ class GuardedDataset:
         check_rows(folder, self.parent, index_of(rows, class_column=column), with_classes=column is not None)
 
 
-def _check_id_rule(policy: Policy, parent: Manifest | None) -> None:
-    """Raise ManifestError if the parent counts rows by another rule than the policy."""
-    rule = policy.identity.id_rule().name
-    if parent is not None and parent.header.id_rule != rule:
-        text = (
-            f"{parent.name} counts rows by {parent.header.id_rule!r}, the policy by {rule!r}: they are not comparable"
-        )
-        raise ManifestError(f"{text}; set identity of the policy to the rule of the chain", path=parent.path)
-
-
 def _amounts_per_class(reference: Any) -> Mapping[str, float] | None:
     """Return the real amount per class of a manifest, or a mapping as it is."""
     if reference is None or isinstance(reference, dict):
@@ -398,22 +364,6 @@ def _amounts_per_class(reference: Any) -> Mapping[str, float] | None:
     manifest = reference if isinstance(reference, Manifest) else load_manifest(reference)
     found = manifest.amount_by("class", "origin").items()
     return {label: amount for (label, code), amount in found if label is not None and code == Origin.REAL}
-
-
-def _one_part(dataset: Any, split: str | None, source: str) -> Any:
-    """Return one Dataset or IterableDataset: that, or a split of a dict of them."""
-    what = f"source {source!r}"
-    if isinstance(dataset, (DatasetDict, IterableDatasetDict)):
-        if split is None:
-            raise ProvenanceError(f"{what}: it has the splits {', '.join(dataset)}; name one with split=")
-        if split not in dataset:
-            raise ProvenanceError(f"{what}: there is no split {split!r}; {nearest(split, dataset)}")
-        return dataset[split]
-    if not isinstance(dataset, (Dataset, IterableDataset)):
-        raise ProvenanceError(f"{what}: an object of `datasets` is needed, got {type(dataset).__name__}")
-    if split is not None:
-        raise ProvenanceError(f"{what}: split={split!r} was named, and one dataset has none; leave it out")
-    return dataset
 
 
 def _without(parts: tuple[Part, ...], taken: Takedowns) -> tuple[Part, ...]:
@@ -425,20 +375,3 @@ def _without(parts: tuple[Part, ...], taken: Takedowns) -> tuple[Part, ...]:
         stays = np.flatnonzero(~taken.covers(hi, lo))
         kept.append(part if stays.size == len(part) else part.select(stays))
     return tuple(part for part in kept if len(part))
-
-
-def _already_tagged(dataset: Dataset, tagged: Tag) -> Dataset:
-    """Return rows that bring their own tags, if those agree with how they are added."""
-    what = f"source {tagged.source!r}"
-    absent = [name for name in PROVENANCE_COLUMNS if name not in dataset.column_names]
-    if absent:
-        raise ProvenanceError(f"{what}: tags {', '.join(absent)} are missing; tag the rows again with overwrite=True")
-    rows = arrow_rows(dataset, list(PROVENANCE_COLUMNS))
-    check_tags(rows, origin=tagged.origin, what=what)
-    said = {SOURCE: tagged.source, GENERATOR: tagged.generator, GENERATION: tagged.generation}
-    for column, value in said.items():
-        other = [found for found in rows.column(column).unique().to_pylist() if found != value]
-        if other:
-            name = column.removeprefix("cg_")
-            raise ProvenanceError(f"{what}: rows carry the {name} {other[0]!r}; add them under that {name}")
-    return dataset
