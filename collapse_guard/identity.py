@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collapse_guard.errors import InputError, ProvenanceError
-from collapse_guard.kernels import hashed_ids, ids_of, json_rows, normalised
+from collapse_guard.kernels import hashed_ids, held_bytes, ids_of, json_rows, normalised
 from collapse_guard.plugins import nearest
 from collapse_guard.readers.decode import picture_digest, sound_digest
 
@@ -131,7 +131,7 @@ def _blocks(content: pa.Table | pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     if any(column.num_chunks * _BLOCK_ROWS > 16 * (table.num_rows + _BLOCK_ROWS) for column in table.columns):
         table = table.combine_chunks()
     for batch in table.to_batches(max_chunksize=_BLOCK_ROWS):
-        n_bytes = sum(column.nbytes for column in batch.columns if not pa.types.is_dictionary(column.type))
+        n_bytes = sum(held_bytes(column) for column in batch.columns if not pa.types.is_dictionary(column.type))
         n_rows = max(1, batch.num_rows * _BLOCK_BYTES // max(n_bytes, _BLOCK_BYTES))
         for start in range(0, batch.num_rows, n_rows):
             yield batch.slice(start, n_rows)

@@ -1,7 +1,7 @@
 """Pure array functions used by several stages: content ids, seeded hash order, labels as text, words."""
 
 from collapse_guard.kernels.canonical import flat, json_rows, json_values, normalised
-from collapse_guard.kernels.content import canonical_bytes, hashed_ids, id_hex, id_words, ids_of, sha256_hex
+from collapse_guard.kernels.content import canonical_bytes, hashed_ids, held_bytes, id_hex, id_words, ids_of, sha256_hex
 from collapse_guard.kernels.hashing import hash_order, mix64, seed_word, text_hashes
 from collapse_guard.kernels.labels import class_names, one_line
 from collapse_guard.kernels.ragged import Ragged, distinct, is_list, ragged, row_minimum
@@ -17,6 +17,7 @@ __all__ = [
     "flat",
     "hash_order",
     "hashed_ids",
+    "held_bytes",
     "id_hex",
     "id_words",
     "ids_of",

@@ -198,7 +198,8 @@ def _texts(offsets: NDArray[np.int64], data: bytes) -> pa.Array:
 def normalised(column: pa.Array) -> pa.Array:
     r"""Return texts in NFC, null as empty, large_string of shape (rows,).
 
-    Normalised by the standard library, as ids always were: Arrow's tables may be of another version of Unicode.
+    Normalised by the standard library, as ids always were: Arrow's tables may be of another version of Unicode, and
+    before Arrow 22 its NFC does not compose.
 
     >>> normalised(pa.array(["e\u0301", None])).to_pylist()
     ['é', '']

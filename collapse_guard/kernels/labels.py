@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collapse_guard.errors import CellError
+from collapse_guard.kernels.canonical import normalised
 
 
 def class_names(column: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -24,7 +25,9 @@ def class_names(column: pa.Array | pa.ChunkedArray) -> pa.Array:
         whole = pc.if_else(pc.is_nan(whole), pa.scalar(None, whole.type), whole)
     if pa.types.is_boolean(whole.type):
         whole = pc.if_else(whole, "true", "false")
-    return pc.utf8_normalize(whole.cast(pa.string()), "NFC")
+    text = whole.cast(pa.string())
+    plain = normalised(text).cast(pa.string())
+    return pc.if_else(text.is_valid(), plain, None) if text.null_count else plain
 
 
 def one_line(name: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collapse_guard.kernels.canonical import normalised
 from collapse_guard.kernels.hashing import mix64, seed_word
 from collapse_guard.kernels.ragged import Ragged, ragged
 
@@ -33,7 +34,7 @@ def first_words(texts: pa.Array, *, n_words: int) -> Ragged:
     >>> words.lengths.tolist(), words.values.to_pylist()
     ([3, 0, 0, 3], ['the', 'cat', 'the', '日', '本', 'x'])
     """
-    plain = pc.utf8_normalize(pc.utf8_lower(pc.utf8_normalize(texts, "NFC")), "NFC")
+    plain = normalised(pc.utf8_lower(normalised(texts)))
     plain = pc.replace_substring_regex(plain, _UNSPACED, r" \1 ")
     spaced = pc.utf8_trim(pc.replace_substring_regex(plain, _BREAKS, " "), " ")
     wordless = pc.equal(spaced, "")  # a split makes one empty word of it; a null has none

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 from collapse_guard.errors import InputError
+from collapse_guard.kernels import held_bytes
 from collapse_guard.plugins import nearest
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def column_names(source: Any, kind: str) -> list[str]:
 
 
 def _sliced(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    n_rows = min(BATCH_ROWS, max(1, batch.num_rows * BATCH_BYTES // max(batch.nbytes, BATCH_BYTES)))
+    n_bytes = sum(map(held_bytes, batch.columns))
+    n_rows = min(BATCH_ROWS, max(1, batch.num_rows * BATCH_BYTES // max(n_bytes, BATCH_BYTES)))
     for start in range(0, batch.num_rows, n_rows):
         yield batch.slice(start, n_rows)
 

@@ -309,9 +309,9 @@ class GuardedDataset:
             text = "streams are not saved; write the manifest alone with write_manifest(data.manifest(), path)"
             raise InputError(f"{text}, or add datasets instead")
         with new_folder(target) as draft:
-            concatenate_datasets(real).save_to_disk(draft / REAL)
+            concatenate_datasets(real).save_to_disk(str(draft / REAL))
             if synthetic:
-                concatenate_datasets(synthetic).save_to_disk(draft / SYNTHETIC)
+                concatenate_datasets(synthetic).save_to_disk(str(draft / SYNTHETIC))
             if self.takedowns is not None:
                 self.takedowns.write(draft / TAKEDOWNS_FILE)
             write_manifest(manifest, draft / MANIFEST_FILE)
