@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from collapse_guard.forecast import forecast
     from collapse_guard.gate import check
     from collapse_guard.identity import IdRule
-    from collapse_guard.integrations.causal_lm import CausalLMSampler
-    from collapse_guard.integrations.data_loader import GuardedDataLoader
-    from collapse_guard.integrations.hf_trainer import CollapseGuardTrainerMixin, attach
     from collapse_guard.integrations.hugging_face.audit import provenance_table, strip, validate
     from collapse_guard.integrations.hugging_face.holder import GuardedDataset
     from collapse_guard.integrations.hugging_face.mix import apply_mix, measure_mix, plan_mix
     from collapse_guard.integrations.hugging_face.streams import epoch_report, mix_streams, unseen_real
     from collapse_guard.integrations.hugging_face.tag_report import TagReport
     from collapse_guard.integrations.hugging_face.tags import tag
-    from collapse_guard.integrations.lightning import CollapseGuard
-    from collapse_guard.integrations.lightning_data import guard_datamodule, guarded_datamodule_class
-    from collapse_guard.integrations.session import GuardSession
+    from collapse_guard.integrations.lightning.callback import CollapseGuard
+    from collapse_guard.integrations.lightning.data import guard_datamodule, guarded_datamodule_class
+    from collapse_guard.integrations.loading.data_loader import GuardedDataLoader
+    from collapse_guard.integrations.training.session import GuardSession
+    from collapse_guard.integrations.transformers.causal_lm import CausalLMSampler
+    from collapse_guard.integrations.transformers.trainer import CollapseGuardTrainerMixin, attach
     from collapse_guard.manifest import (
         Manifest,
         Takedowns,
@@ -59,19 +59,19 @@ if TYPE_CHECKING:
 _HOMES: Final[dict[str, str]] = {
     "AccumulationError": "errors",
     "Anchor": "monitor",
-    "CausalLMSampler": "integrations.causal_lm",
+    "CausalLMSampler": "integrations.transformers.causal_lm",
     "ClassEvidence": "stats",
-    "CollapseGuard": "integrations.lightning",
+    "CollapseGuard": "integrations.lightning.callback",
     "CollapseGuardError": "errors",
-    "CollapseGuardTrainerMixin": "integrations.hf_trainer",
+    "CollapseGuardTrainerMixin": "integrations.transformers.trainer",
     "CollapseHalt": "errors",
     "ContractError": "errors",
     "Decision": "records",
     "Evidence": "records",
     "Finding": "records",
     "FixedSetEvidence": "stats",
-    "GuardSession": "integrations.session",
-    "GuardedDataLoader": "integrations.data_loader",
+    "GuardSession": "integrations.training.session",
+    "GuardedDataLoader": "integrations.loading.data_loader",
     "GuardedDataset": "integrations.hugging_face.holder",
     "IdRule": "identity",
     "InputError": "errors",
@@ -88,13 +88,13 @@ _HOMES: Final[dict[str, str]] = {
     "TailEvidence": "stats",
     "Takedowns": "manifest",
     "apply_mix": "integrations.hugging_face.mix",
-    "attach": "integrations.hf_trainer",
+    "attach": "integrations.transformers.trainer",
     "check": "gate",
     "epoch_report": "integrations.hugging_face.streams",
     "fit_cells": "cells",
     "forecast": "forecast",
-    "guard_datamodule": "integrations.lightning_data",
-    "guarded_datamodule_class": "integrations.lightning_data",
+    "guard_datamodule": "integrations.lightning.data",
+    "guarded_datamodule_class": "integrations.lightning.data",
     "load_manifest": "manifest",
     "load_policy": "policy",
     "load_takedowns": "manifest",

@@ -14,7 +14,7 @@ from collapse_guard.manifest import load_manifest
 from collapse_guard.report import plain
 
 if TYPE_CHECKING:
-    from collapse_guard.integrations.checkpoints import GuardRecord, Verdict
+    from collapse_guard.integrations.training.checkpoints import GuardRecord, Verdict
 
 _EXIT_CODES: Final[dict[Verdict, int]] = {
     "guarded": 0,
@@ -61,7 +61,7 @@ def check_checkpoint(
 
     Example: collapse-guard check-checkpoint checkpoints/last.ckpt --manifest gen4/manifest.cgm.json
     """
-    from collapse_guard.integrations.checkpoints import read_checkpoint  # noqa: PLC0415 - a floor that may bring torch
+    from collapse_guard.integrations.training.checkpoints import read_checkpoint  # noqa: PLC0415 - a floor that may bring torch
 
     expected = None if manifest is None else load_manifest(manifest).digest
     record = read_checkpoint(checkpoint)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from collapse_guard.errors import InputError
 
 if TYPE_CHECKING:
-    from collapse_guard.integrations.auto_guard import AutoGuard
+    from collapse_guard.integrations.lightning.auto_guard import AutoGuard
 
 POLICY_VARIABLE: Final = "COLLAPSE_GUARD_POLICY"
 MANIFEST_VARIABLE: Final = "COLLAPSE_GUARD_MANIFEST"
@@ -35,7 +35,7 @@ def lightning_callbacks() -> list[AutoGuard]:
     policy = os.environ.get(POLICY_VARIABLE)
     if not policy:
         return []
-    from collapse_guard.integrations.auto_guard import AutoGuard  # noqa: PLC0415 - loaded only where it was asked for
+    from collapse_guard.integrations.lightning.auto_guard import AutoGuard  # noqa: PLC0415 - loaded only where it was asked for
 
     manifest = os.environ.get(MANIFEST_VARIABLE) or None
     try:

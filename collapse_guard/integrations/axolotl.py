@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from collapse_guard.errors import InputError
-from collapse_guard.integrations.hf_trainer import attach
+from collapse_guard.integrations.transformers.trainer import attach
 
 if TYPE_CHECKING:
-    from collapse_guard.integrations.session import GuardSession
+    from collapse_guard.integrations.training.session import GuardSession
 
     _Plugin = object
 

@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 from collapse_guard import CollapseGuard, CollapseHalt
 from collapse_guard.cli import app
 from collapse_guard.errors import ManifestError
-from collapse_guard.integrations.checkpoints import CheckpointRecord, GuardRecord, read_checkpoint
+from collapse_guard.integrations.training.checkpoints import CheckpointRecord, GuardRecord, read_checkpoint
 from collapse_guard.manifest import Manifest, build_manifest, write_manifest
 from collapse_guard.monitor.run import STATE_SCHEMA
 from collapse_guard.records import ID, ORIGIN
@@ -373,7 +373,8 @@ def test_tensors_are_not_read(tmp_path: Path) -> None:
     content = lightning({"collapse_guard.default": watched()}, weights=torch.zeros(8_000_000))
     path = saved(content, tmp_path / "a.ckpt")
     code = (
-        "import resource, sys; from collapse_guard.integrations.checkpoints import read_checkpoint; import torch;"
+        "import resource, sys; from collapse_guard.integrations.training.checkpoints import read_checkpoint;"
+        "import torch;"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
         f"read_checkpoint({path!r});"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
@@ -403,7 +404,7 @@ class Halves(torch.nn.Module):
 def test_what_a_guarded_hugging_face_trainer_writes_is_read(manifest: Manifest, guard: Any, tmp_path: Path) -> None:
     from transformers import Trainer, TrainingArguments
 
-    from collapse_guard.integrations.hf_trainer import attach
+    from collapse_guard.integrations.transformers.trainer import attach
 
     arguments: Any = TrainingArguments(
         str(tmp_path), use_cpu=True, report_to="none", save_strategy="epoch", disable_tqdm=True, num_train_epochs=2

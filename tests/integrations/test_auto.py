@@ -17,8 +17,8 @@ import pytest
 
 from collapse_guard.errors import AccumulationError, ContractError, InputError
 from collapse_guard.integrations.auto import lightning_callbacks
-from collapse_guard.integrations.auto_guard import AutoGuard
-from collapse_guard.integrations.lightning import CollapseGuard
+from collapse_guard.integrations.lightning.auto_guard import AutoGuard
+from collapse_guard.integrations.lightning.callback import CollapseGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from collapse_guard import Anchor, CollapseGuard, CollapseHalt, InputError, Policy
-from collapse_guard.integrations.causal_lm import CausalLMSampler
+from collapse_guard.integrations.transformers.causal_lm import CausalLMSampler
 
 if TYPE_CHECKING:
     from pathlib import Path

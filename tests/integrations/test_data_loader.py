@@ -29,10 +29,10 @@ from torch.utils.data import (
 from torch.utils.data.distributed import DistributedSampler
 
 from collapse_guard.errors import ContractError, InputError, ProvenanceError
-from collapse_guard.integrations import reading_order
-from collapse_guard.integrations.data_loader import GuardedDataLoader
 from collapse_guard.integrations.hugging_face.tags import tag
-from collapse_guard.integrations.lightning import CollapseGuard
+from collapse_guard.integrations.lightning.callback import CollapseGuard
+from collapse_guard.integrations.loading import reading_order
+from collapse_guard.integrations.loading.data_loader import GuardedDataLoader
 from collapse_guard.records import BATCH_KEY, UNKNOWN_GENERATION, Origin
 from collapse_guard.stats import BatchCounts
 

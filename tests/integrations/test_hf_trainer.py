@@ -19,13 +19,13 @@ from torch import nn
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, default_data_collator
 
 from collapse_guard.errors import CollapseHalt, ContractError, InputError
-from collapse_guard.integrations.hf_collator import ProvenanceCollator
-from collapse_guard.integrations.hf_predictions import own_rows, predicted_classes
-from collapse_guard.integrations.hf_run import STATE_KEY
-from collapse_guard.integrations.hf_trainer import CollapseGuardTrainerMixin, attach
 from collapse_guard.integrations.hugging_face.tags import tag
-from collapse_guard.integrations.row_provenance import provenance_codes
-from collapse_guard.integrations.session import GuardSession
+from collapse_guard.integrations.loading.row_provenance import provenance_codes
+from collapse_guard.integrations.training.session import GuardSession
+from collapse_guard.integrations.transformers.collator import ProvenanceCollator
+from collapse_guard.integrations.transformers.predictions import own_rows, predicted_classes
+from collapse_guard.integrations.transformers.run import STATE_KEY
+from collapse_guard.integrations.transformers.trainer import CollapseGuardTrainerMixin, attach
 from collapse_guard.records import BATCH_KEY
 
 if TYPE_CHECKING:
@@ -724,7 +724,7 @@ from torch import nn
 from transformers import Trainer, TrainingArguments
 
 from collapse_guard.errors import CollapseHalt
-from collapse_guard.integrations.hf_trainer import attach
+from collapse_guard.integrations.transformers.trainer import attach
 
 torch.set_num_threads(1)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from collapse_guard.integrations.checkpoints import read_checkpoint
+from collapse_guard.integrations.training.checkpoints import read_checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ from collapse_guard.errors import AccumulationError, CellError, CollapseHalt, Co
 from collapse_guard.integrations.hugging_face.holder import GuardedDataset
 from collapse_guard.integrations.hugging_face.saved import MANIFEST_FILE
 from collapse_guard.integrations.hugging_face.tags import arrow_rows, tag
-from collapse_guard.integrations.lightning import CollapseGuard
+from collapse_guard.integrations.lightning.callback import CollapseGuard
 from collapse_guard.manifest import Manifest, ParentLink, build_manifest, load_manifest, write_manifest
 from collapse_guard.monitor import Anchor, Reference, evidence_path
 from collapse_guard.policy import Coverage

@@ -12,7 +12,7 @@ import yaml
 
 from collapse_guard.errors import CollapseHalt, ContractError, InputError
 from collapse_guard.integrations.hugging_face.saved import MANIFEST_FILE
-from collapse_guard.integrations.lightning import CollapseGuard
+from collapse_guard.integrations.lightning.callback import CollapseGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,12 +18,12 @@ from datasets import Dataset
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, Subset
 
 from collapse_guard.errors import ContractError, InputError, ManifestError, ProvenanceError
-from collapse_guard.integrations import lightning_data
-from collapse_guard.integrations.data_loader import GuardedDataLoader
 from collapse_guard.integrations.hugging_face.holder import GuardedDataset
 from collapse_guard.integrations.hugging_face.saved import MANIFEST_FILE
-from collapse_guard.integrations.lightning_data import guard_datamodule, guarded_datamodule_class
-from collapse_guard.integrations.loader_nesting import arguments_of
+from collapse_guard.integrations.lightning import data as lightning_data
+from collapse_guard.integrations.lightning.data import guard_datamodule, guarded_datamodule_class
+from collapse_guard.integrations.loading.data_loader import GuardedDataLoader
+from collapse_guard.integrations.loading.loader_nesting import arguments_of
 from collapse_guard.manifest import load_manifest
 
 if TYPE_CHECKING:
@@ -494,7 +494,7 @@ warnings.simplefilter("ignore")
 import torch
 import {name} as pl
 from {name}.demos.boring_classes import BoringModel
-from collapse_guard.integrations.lightning_data import guard_datamodule, guarded_datamodule_class
+from collapse_guard.integrations.lightning.data import guard_datamodule, guarded_datamodule_class
 
 torch.set_num_threads(1)
 folder, where, n_workers = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from collapse_guard.errors import CellError, CollapseHalt, ContractError, InputError, ProvenanceError
-from collapse_guard.integrations.lightning import CollapseGuard
+from collapse_guard.integrations.lightning.callback import CollapseGuard
 from tests.integrations.conftest import NAMESPACES, Namespace
 
 if TYPE_CHECKING:
@@ -406,7 +406,7 @@ def test_blocks_of_rows_are_judged_by_whole_epochs(fit: Fit, namespace: Any, tmp
 
 
 def test_one_guarded_loader_does_not_vouch_for_another(fit: Fit, namespace: Any, tmp_path: Path) -> None:
-    from collapse_guard.integrations.data_loader import GuardedDataLoader
+    from collapse_guard.integrations.loading.data_loader import GuardedDataLoader
 
     rows: Any = [{"x": torch.zeros(32), "cg_origin": 1} for _ in range(80)]
     model = columns_model(namespace, mostly_real)
@@ -416,7 +416,7 @@ def test_one_guarded_loader_does_not_vouch_for_another(fit: Fit, namespace: Any,
 
 
 def test_a_stream_that_is_one_batch_ahead_is_no_missing_provenance(fit: Fit, namespace: Any, tmp_path: Path) -> None:
-    from collapse_guard.integrations.data_loader import GuardedDataLoader
+    from collapse_guard.integrations.loading.data_loader import GuardedDataLoader
 
     class Stream(torch.utils.data.IterableDataset[Any]):
         def __iter__(self) -> Any:

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from collapse_guard.errors import CollapseHalt, ContractError, InputError
-from collapse_guard.integrations.batch_tally import MAX_KEPT, BatchTally, HostTally, scatter_codes
-from collapse_guard.integrations.reduction import Ranks, Window
-from collapse_guard.integrations.session import GuardSession
+from collapse_guard.integrations.loading.batch_tally import MAX_KEPT, BatchTally, HostTally, scatter_codes
+from collapse_guard.integrations.training.reduction import Ranks, Window
+from collapse_guard.integrations.training.session import GuardSession
 from collapse_guard.stats import BatchCounts
 
 if TYPE_CHECKING:

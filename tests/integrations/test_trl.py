@@ -15,10 +15,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from collapse_guard.errors import CollapseHalt, ContractError, InputError
-from collapse_guard.integrations.hf_run import STATE_KEY
-from collapse_guard.integrations.hf_trainer import CollapseGuardTrainerMixin, attach
 from collapse_guard.integrations.hugging_face.tags import tag
-from collapse_guard.integrations.session import GuardSession
+from collapse_guard.integrations.training.session import GuardSession
+from collapse_guard.integrations.transformers.run import STATE_KEY
+from collapse_guard.integrations.transformers.trainer import CollapseGuardTrainerMixin, attach
 
 trl: Any = pytest.importorskip("trl")
 SFTTrainer: Any = trl.SFTTrainer

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from collapse_guard.errors import InputError, ProvenanceError
-from collapse_guard.integrations.row_provenance import provenance_codes
+from collapse_guard.integrations.loading.row_provenance import provenance_codes
 from collapse_guard.records import BATCH_KEY, GENERATION, ORIGIN, UNKNOWN_GENERATION, Origin
 from collapse_guard.stats.batches import N_ORIGINS, PAIR
 

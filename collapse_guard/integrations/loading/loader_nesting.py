@@ -12,7 +12,7 @@ from collapse_guard.errors import ContractError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from collapse_guard.integrations.data_loader import GuardedDataLoader
+    from collapse_guard.integrations.loading.data_loader import GuardedDataLoader
 
 #: What makes a DataLoader's batches; a subclass that has its own cannot be made again as another class.
 _READING: Final = ("__iter__", "__len__", "_get_iterator", "_index_sampler")

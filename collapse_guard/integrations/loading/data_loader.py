@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data.distributed import DistributedSampler
 
 from collapse_guard.errors import ContractError, InputError, ProvenanceError
-from collapse_guard.integrations.batch_tally import HostTally
-from collapse_guard.integrations.counting_collate import CountingCollate, checked, function_of
-from collapse_guard.integrations.reading_order import IndexTrail, order_of, row_sampler
+from collapse_guard.integrations.loading.batch_tally import HostTally
+from collapse_guard.integrations.loading.counting_collate import CountingCollate, checked, function_of
+from collapse_guard.integrations.loading.reading_order import IndexTrail, order_of, row_sampler
 from collapse_guard.manifest import Manifest, load_manifest
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from collapse_guard._optional import need
 from collapse_guard.errors import InputError
-from collapse_guard.integrations.hf_collator import CARRIED, ProvenanceCollator
-from collapse_guard.integrations.hf_predictions import own_rows, predicted_classes
-from collapse_guard.integrations.hf_run import GuardRun, callback_of
-from collapse_guard.integrations.session import GuardSession
+from collapse_guard.integrations.training.session import GuardSession
+from collapse_guard.integrations.transformers.collator import CARRIED, ProvenanceCollator
+from collapse_guard.integrations.transformers.predictions import own_rows, predicted_classes
+from collapse_guard.integrations.transformers.run import GuardRun, callback_of
 from collapse_guard.records import BATCH_KEY, ORIGIN
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader
 
 from collapse_guard._optional import need
 from collapse_guard.errors import ContractError, InputError, ManifestError
-from collapse_guard.integrations.data_contract import KEY, DataContract
-from collapse_guard.integrations.data_loader import GuardedDataLoader
 from collapse_guard.integrations.hugging_face.holder import GuardedDataset
 from collapse_guard.integrations.hugging_face.saved import MANIFEST_FILE
-from collapse_guard.integrations.loader_nesting import arguments_of, check_rebuildable, each_loader, limited
+from collapse_guard.integrations.loading.data_loader import GuardedDataLoader
+from collapse_guard.integrations.loading.loader_nesting import arguments_of, check_rebuildable, each_loader, limited
+from collapse_guard.integrations.training.data_contract import KEY, DataContract
 from collapse_guard.manifest import Manifest, load_manifest
 from collapse_guard.plugins import nearest
 from collapse_guard.policy import Policy  # noqa: TC001 - a command line reads the annotations

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from collapse_guard._optional import need
 from collapse_guard.errors import InputError
-from collapse_guard.integrations.lightning import CollapseGuard
+from collapse_guard.integrations.lightning.callback import CollapseGuard
 
 rank_zero_info = need("lightning_utilities.core.rank_zero", extra="lightning").rank_zero_info
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from collapse_guard.errors import ContractError, InputError
-from collapse_guard.integrations.batch_tally import BatchTally, HostTally
-from collapse_guard.integrations.predictions import ValidationTally
-from collapse_guard.integrations.reduction import Ranks, Window
-from collapse_guard.integrations.sampling import sampling
+from collapse_guard.integrations.loading.batch_tally import BatchTally, HostTally
+from collapse_guard.integrations.training.predictions import ValidationTally
+from collapse_guard.integrations.training.reduction import Ranks, Window
+from collapse_guard.integrations.training.sampling import sampling
 from collapse_guard.monitor import (
     REMEDIES,
     PredictionCounts,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from collapse_guard.integrations.data_loader import other_data
+from collapse_guard.integrations.loading.data_loader import other_data
 from collapse_guard.manifest import Manifest, load_manifest
 from collapse_guard.monitor import check_contract
 from collapse_guard.monitor.given import given_manifest

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
     from transformers.trainer_callback import ExportableState, TrainerCallback
 
-    from collapse_guard.integrations.session import GuardSession
+    from collapse_guard.integrations.training.session import GuardSession
 else:
     TrainerCallback = _transformers.TrainerCallback
     ExportableState = importlib.import_module("transformers.trainer_callback").ExportableState

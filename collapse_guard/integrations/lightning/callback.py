@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from collapse_guard._optional import need
 from collapse_guard.errors import ContractError
-from collapse_guard.integrations.session import GuardSession
-from collapse_guard.integrations.trainer_state import (
+from collapse_guard.integrations.lightning.trainer_state import (
     group_timeout,
     is_dry,
     is_last_epoch,
@@ -21,6 +20,7 @@ from collapse_guard.integrations.trainer_state import (
     save_halted,
     stop,
 )
+from collapse_guard.integrations.training.session import GuardSession
 
 rank_zero_info = need("lightning_utilities.core.rank_zero", extra="lightning").rank_zero_info
 

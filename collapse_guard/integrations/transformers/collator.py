@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from collapse_guard.integrations.row_provenance import provenance_codes
+from collapse_guard.integrations.loading.row_provenance import provenance_codes
 from collapse_guard.records import BATCH_KEY, GENERATION, ORIGIN
 
 if TYPE_CHECKING:

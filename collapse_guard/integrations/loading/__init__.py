@@ -1,0 +1,1 @@
+"""Data loaders that count where their rows come from."""

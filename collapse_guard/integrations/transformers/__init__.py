@@ -1,0 +1,1 @@
+"""The trainer of transformers, and samples of its causal language models."""
