@@ -51,6 +51,9 @@ class IdRule:
     def __post_init__(self) -> None:
         if self.kind not in get_args(IdKind):
             raise ProvenanceError(f"the kind of an id rule is one of {', '.join(get_args(IdKind))}, got {self.kind!r}")
+        named: object = self.columns
+        if not isinstance(named, (tuple, list)) or not all(isinstance(name, str) for name in named):
+            raise ProvenanceError(f"columns of an id rule are a tuple of names such as ('text',), got {named!r}")
         if self.kind != "record" and len(self.columns) != 1:
             raise ProvenanceError(f"ids over {self.kind} need exactly one column, got {list(self.columns)}")
         wrong = [name for name in self.columns if not name or "," in name or "]" in name]

@@ -332,3 +332,9 @@ def test_every_sample_channel_rate_and_depth_counts() -> None:
     assert len(set(digests)) == len(files) - 1
     with pytest.raises(InputError, match="broken recording"):
         sound_digest(b"fLaC" + bytes(40))
+
+
+@pytest.mark.parametrize("columns", ["body", None, 3, ("a", 3)])
+def test_columns_of_a_rule_are_a_tuple_of_names(columns: Any) -> None:
+    with pytest.raises(ProvenanceError, match="columns of an id rule are a tuple of names"):
+        IdRule("text", columns)

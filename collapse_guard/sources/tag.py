@@ -57,7 +57,7 @@ class Tag:
             raise ProvenanceError("synthetic rows have generation 1 or more: 1 + that of the data their model saw")
         if date is not None and not isinstance(date, dt.date):
             raise ProvenanceError(f"date must be a datetime.date, got {date!r}")
-        days = UNKNOWN_DATE if date is None else (date - dt.date(1970, 1, 1)).days
+        days = UNKNOWN_DATE if date is None else date.toordinal() - dt.date(1970, 1, 1).toordinal()
         if not 0 <= days <= UNKNOWN_DATE:
             raise ProvenanceError(f"date must lie in 1970-01-01 to 2149-06-05, got {date}")
         return cls(who, source, generator, depth, how, days)

@@ -258,6 +258,19 @@ def test_a_plan_of_other_datasets_is_refused() -> None:
         plan_mix([rows("real", 2)], [bot], PLAIN)
 
 
+def test_one_dataset_needs_no_list() -> None:
+    web = tag(rows("real", 5), origin="real", source="web")
+    bot = tag(rows("made", 5), origin="synthetic", source="bot", generation=1)
+    plan = plan_mix(web, bot, PLAIN)
+    assert plan.digest == plan_mix([web], [bot], PLAIN).digest
+    assert apply_mix(plan, web, bot)["text"][:] == apply_mix(plan, [web], (bot,))["text"][:]
+    for wrong in (None, {"train": web}, web.to_iterable_dataset(), [[web]]):
+        with pytest.raises(
+            ProvenanceError, match=r"real dataset 0: a datasets.Dataset is needed, got .*; name a split"
+        ):
+            plan_mix(wrong, bot, PLAIN)
+
+
 def test_a_saved_list_of_takedowns_is_neither_lost_nor_changed(tmp_path: Path) -> None:
     held = GuardedDataset(PLAIN).add_real(rows("real", 4), source="web")
     folder = held.take_down(real_part(held).select([0]), reason="erasure 3").save(tmp_path / "gen0")

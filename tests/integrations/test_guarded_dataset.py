@@ -6,6 +6,7 @@ import math
 import shutil
 import tempfile
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -482,3 +483,20 @@ def test_the_set_of_real_ids_never_shrinks(steps: list[tuple[str, int]], floor: 
             ids = now
         n_added = 2 + sum(n_rows for step, n_rows in steps if step == "real")
         assert len(ids) == n_added
+
+
+@pytest.mark.parametrize("name", [5, None, "", "  "])
+def test_a_name_is_text(name: Any) -> None:
+    with pytest.raises(InputError, match="the name of a manifest is text"):
+        GuardedDataset(PLAIN, name=name)
+
+
+@pytest.mark.parametrize("reference", [{"cat": -1}, {"cat": math.nan}, {"cat": math.inf}, {"cat": "many"}, {7: 1.0}])
+def test_an_amount_that_is_none_is_no_reference(reference: dict[Any, Any]) -> None:
+    with pytest.raises(InputError, match="reference gives an amount of 0 or more for each class"):
+        GuardedDataset(LABELLED, reference=reference)
+
+
+def test_a_reference_may_be_any_mapping_and_any_number() -> None:
+    given_amounts: MappingProxyType[str, Any] = MappingProxyType({"cat": np.float32(3), "dog": 1.5})
+    assert GuardedDataset(LABELLED, reference=given_amounts).reference == {"cat": 3, "dog": 1.5}

@@ -117,6 +117,12 @@ def test_all_that_is_said_of_generated_rows_stands_in_their_columns() -> None:
     assert (row["cg_source"], row["cg_generator"], row["cg_date"]) == ("bot", "bot@1", 10)
 
 
+def test_a_moment_is_the_day_that_it_says() -> None:
+    late = dt.datetime(1970, 1, 11, 23, 59)  # noqa: DTZ001 - what people pass
+    tagged = tag(Dataset.from_dict({"text": ["a"]}), origin="real", source="web", date=late)
+    assert tagged["cg_date"][:] == [10]
+
+
 def test_generated_rows_without_a_generation_are_of_unknown_generation() -> None:
     assert tagged_rows(origin="synthetic")["cg_generation"][:] == [255] * 4
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
+from collections.abc import Mapping
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -38,7 +41,7 @@ from collapse_guard.records import ID, SCORE, Evidence, Origin
 from collapse_guard.sources import Tag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from collapse_guard.cells import CellMap
     from collapse_guard.filters import Score
@@ -77,6 +80,8 @@ class GuardedDataset:
         reference: Mapping[str, float] | Manifest | str | PathLike[str] | None = None,
     ) -> None:
         self.policy = Policy.coerce(policy)
+        if not isinstance(name, str) or not name.strip():
+            raise InputError(f"the name of a manifest is text, got {name!r}")
         self.name = name
         self.parent = parent if isinstance(parent, Manifest) or parent is None else load_manifest(parent)
         self.takedowns: Takedowns | None = None
@@ -358,8 +363,14 @@ class GuardedDataset:
 
 
 def _amounts_per_class(reference: Any) -> Mapping[str, float] | None:
-    """Return the real amount per class of a manifest, or a mapping as it is."""
-    if reference is None or isinstance(reference, dict):
+    """Return the real amount per class of a manifest, or a mapping as it is; raises InputError for other amounts."""
+    if reference is None:
+        return None
+    if isinstance(reference, Mapping):
+        for label, amount in reference.items():
+            if not isinstance(label, str) or not isinstance(amount, Real) or not 0 <= float(amount) < math.inf:
+                text = f"reference gives an amount of 0 or more for each class by its name, got {label!r}: {amount!r}"
+                raise InputError(f"{text}; name classes as text")
         return reference
     manifest = reference if isinstance(reference, Manifest) else load_manifest(reference)
     found = manifest.amount_by("class", "origin").items()

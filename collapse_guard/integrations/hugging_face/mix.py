@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 def plan_mix(
-    real: Sequence[Dataset],
-    synthetic: Sequence[Dataset],
+    real: Dataset | Sequence[Dataset],
+    synthetic: Dataset | Sequence[Dataset],
     policy: Policy | Mapping[str, Any] | str | PathLike[str],
     *,
     seed: int | None = None,
@@ -35,8 +35,9 @@ def plan_mix(
     """Return which rows train, as data; no row is copied.
 
     Args:
-        real: tagged datasets; all their rows enter, unless the policy has a budget.
-        synthetic: tagged datasets that could enter; with a column ``cg_score`` if the policy filters by quality.
+        real: one or several tagged datasets; all their rows enter, unless the policy has a budget.
+        synthetic: one or several tagged datasets that could enter; with a column ``cg_score`` if the policy filters by
+            quality.
         policy: a Policy, a mapping, or the path of a YAML file.
         seed: instead of ``mix.seed``.
         reference: real amount per class for ``mix.balance`` and ``mix.budget``; that of ``real`` if left out.
@@ -47,8 +48,8 @@ def plan_mix(
     >>> from collapse_guard import tag
     >>> web = tag(Dataset.from_dict({"text": list("abc")}), origin="real", source="web")
     >>> bot = tag(Dataset.from_dict({"text": list("wxyz")}), origin="synthetic", source="bot", generation=1)
-    >>> plan = plan_mix([web], [bot], {"version": 1, "mix": {"real_min_share": 0.6}})
-    >>> len(apply_mix(plan, [web], [bot])), plan.real_share
+    >>> plan = plan_mix(web, bot, {"version": 1, "mix": {"real_min_share": 0.6}})
+    >>> len(apply_mix(plan, web, bot)), plan.real_share
     (5, 0.6)
     """
     rules = Policy.coerce(policy)
@@ -56,7 +57,7 @@ def plan_mix(
         raise InputError(f"seed must be a whole number of 0 or more, got {seed!r}")
     if seed is not None:
         rules = rules.model_copy(update={"mix": rules.mix.model_copy(update={"seed": seed})})
-    tables = [_tagged_rows(parts, rules, kind) for parts, kind in ((real, "real"), (synthetic, "synthetic"))]
+    tables = [_tagged_rows(given, rules, kind) for given, kind in ((real, "real"), (synthetic, "synthetic"))]
     if tables[0].num_rows == 0:
         raise AccumulationError("there is no real row; add real rows first, generated ones never stand alone")
     check_origins(tables[0], tables[1], rules)
@@ -69,8 +70,8 @@ def plan_mix(
 
 def apply_mix(
     plan: MixPlan,
-    real: Sequence[Dataset],
-    synthetic: Sequence[Dataset],
+    real: Dataset | Sequence[Dataset],
+    synthetic: Dataset | Sequence[Dataset],
     *,
     shuffle: bool = False,
     streaming: bool = False,
@@ -87,12 +88,10 @@ def apply_mix(
     """
     if not isinstance(plan, MixPlan):
         raise InputError(f"a MixPlan is needed, got {type(plan).__name__}; load a saved one with MixPlan.load")
-    for parts, size, digest, kind in (
-        (real, plan.n_real_rows, plan.pool_digests[0], "real"),
-        (synthetic, plan.n_pool_rows, plan.pool_digests[1], "synthetic"),
-    ):
-        _check_fits(parts, size, digest, kind)
-    made = planned_dataset(plan, real, synthetic, shuffle=shuffle)
+    held, pool = _listed(real, "real"), _listed(synthetic, "synthetic")
+    _check_fits(held, plan.n_real_rows, plan.pool_digests[0], "real")
+    _check_fits(pool, plan.n_pool_rows, plan.pool_digests[1], "synthetic")
+    made = planned_dataset(plan, held, pool, shuffle=shuffle)
     return made.to_iterable_dataset() if streaming else made
 
 
@@ -111,12 +110,20 @@ def _column(parts: Sequence[Dataset], name: str) -> pa.ChunkedArray:
     return arrow_rows(joined).column(name)
 
 
-def _tagged_rows(parts: Sequence[Dataset], policy: Policy, kind: str) -> pa.Table:
-    """Return the narrow rows of tagged datasets."""
-    for number, part in enumerate(parts):
+def _listed(given: Dataset | Sequence[Dataset], kind: str) -> list[Dataset]:
+    """Return one or several datasets as a list; raises ProvenanceError for anything else."""
+    listed = list(given) if isinstance(given, (list, tuple)) else [given]
+    for number, part in enumerate(listed):
         if not isinstance(part, Dataset):
             text = f"{kind} dataset {number}: a datasets.Dataset is needed, got {type(part).__name__}"
-            raise ProvenanceError(f"{text}; mix streams with mix_streams")
+            raise ProvenanceError(f"{text}; name a split of a dict, mix streams with mix_streams")
+    return listed
+
+
+def _tagged_rows(given: Dataset | Sequence[Dataset], policy: Policy, kind: str) -> pa.Table:
+    """Return the narrow rows of tagged datasets."""
+    parts = _listed(given, kind)
+    for number, part in enumerate(parts):
         absent = [name for name in PROVENANCE_COLUMNS if name not in part.column_names]
         if absent:
             raise ProvenanceError(f"{kind} dataset {number} lacks {', '.join(absent)}; tag it first")
