@@ -8,8 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from collapse_guard._optional import need
-from collapse_guard.errors import InputError
+from collapse_guard.cli.out_file import check_out
 from collapse_guard.forecast import Biases, forecast
 from collapse_guard.report import as_json
 from collapse_guard.report.forecast_text import forecast_lines, print_forecast
@@ -49,7 +48,7 @@ def forecast_command(  # noqa: PLR0913, PLR0917 - an option each
     Example: collapse-guard forecast -m gen1/manifest.cgm.json -p policy.yaml --generations 20 --out forecast.html
     """
     if out is not None:
-        _check_out(out)
+        check_out(out, _NEEDED)
     found = forecast(
         policy,
         manifest,
@@ -68,17 +67,6 @@ def forecast_command(  # noqa: PLR0913, PLR0917 - an option each
         print_forecast(view)
     else:
         typer.echo("\n".join(forecast_lines(view)))
-
-
-def _check_out(out: Path) -> None:
-    """Raise before the work is done: for another suffix, a folder, or a package that is not installed."""
-    suffix = out.suffix.lower()
-    if suffix not in _NEEDED:
-        raise InputError(f"--out must end in .html, .json or .png, got {str(out)!r}")
-    if out.is_dir():
-        raise InputError(f"--out {str(out)!r} is a folder; name a file in it")
-    for module in _NEEDED[suffix]:
-        need(module, extra="report")
 
 
 def _write(view: dict[str, Any], out: Path) -> None:

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from collapse_guard._optional import need
-from collapse_guard.errors import InputError
+from collapse_guard.cli.out_file import check_out
 from collapse_guard.report import as_json
 
 _NEEDED: Final = {".json": (), ".png": ("matplotlib",), ".svg": ("matplotlib",)}
@@ -54,7 +53,7 @@ def simulate_command(
     """
     targets = out or []
     for target in targets:
-        _check_out(target)
+        check_out(target, _NEEDED)
     # What the experiments need is loaded here, so that the other commands start fast.
     from collapse_guard.scenarios.experiments.runner import simulate  # noqa: PLC0415
     from collapse_guard.scenarios.experiments.table import print_study, study_lines  # noqa: PLC0415
@@ -80,17 +79,6 @@ def simulate_command(
 
 def _progress(policy: str) -> None:
     typer.echo(f"running {policy} ...", err=True)
-
-
-def _check_out(out: Path) -> None:
-    """Raise before the work is done: for another suffix, a folder, or a package that is not installed."""
-    suffix = out.suffix.lower()
-    if suffix not in _NEEDED:
-        raise InputError(f"--out must end in .json, .png or .svg, got {str(out)!r}")
-    if out.is_dir():
-        raise InputError(f"--out {str(out)!r} is a folder; name a file in it")
-    for module in _NEEDED[suffix]:
-        need(module, extra="report")
 
 
 def _write(view: dict[str, Any], out: Path) -> None:

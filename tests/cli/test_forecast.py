@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from collapse_guard import _optional
-from collapse_guard.cli import app
+from collapse_guard.cli import app, out_file
 from collapse_guard.cli.forecast import forecast_command
 from collapse_guard.errors import MissingExtraError
 from collapse_guard.manifest import build_manifest, write_manifest
@@ -165,7 +165,7 @@ def test_a_missing_extra_is_said_before_the_work(monkeypatch: pytest.MonkeyPatch
         _optional.need("no_such_" + module, extra=extra)
         raise AssertionError
 
-    monkeypatch.setitem(forecast_command.__globals__, "need", absent)
+    monkeypatch.setattr(out_file, "need", absent)
     monkeypatch.setitem(forecast_command.__globals__, "forecast", lambda *_a, **_k: pytest.fail("the work was begun"))
     result = invoke(*ASK, "--out", "f.html")
     assert isinstance(result.exception, MissingExtraError)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from collapse_guard.integrations.loading.counting_collate import bare
 from collapse_guard.integrations.loading.row_provenance import provenance_codes
 from collapse_guard.records import BATCH_KEY, GENERATION, ORIGIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_PREFIX: Final = "cg_"
 
 #: The columns that a batch's tensor is made of; the others need not travel to a collator.
 CARRIED: Final = (ORIGIN, GENERATION)
@@ -38,15 +37,8 @@ class ProvenanceCollator:
 
     def __call__(self, rows: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
         """Return the inner collator's batch of ``rows``, with their provenance under ``records.BATCH_KEY``."""
-        batch = self.inner([_bare(row) for row in rows], *args, **kwargs)
+        batch = self.inner([bare(row) for row in rows], *args, **kwargs)
         codes = provenance_codes(rows) if self.keep and isinstance(batch, MutableMapping) else None
         if codes is not None:
             batch[BATCH_KEY] = codes
         return batch
-
-
-def _bare(row: Any) -> Any:
-    """Return a row without its columns of provenance."""
-    if not isinstance(row, Mapping):
-        return row
-    return {key: value for key, value in row.items() if not (isinstance(key, str) and key.startswith(_PREFIX))}
