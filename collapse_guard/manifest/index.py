@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collapse_guard.errors import ProvenanceError
-from collapse_guard.kernels import canonical_bytes, class_names, id_words, sha256_hex
+from collapse_guard.kernels import canonical_bytes, class_names, id_words, not_amounts, sha256_hex
 from collapse_guard.records import (
     AMOUNT,
     EVIDENCE,
@@ -82,9 +82,9 @@ def _amounts(rows: pa.Table) -> pa.Array:
     if AMOUNT not in rows.schema.names:
         return pa.array(np.ones(rows.num_rows))
     amounts = np.asarray(rows.column(AMOUNT).cast(pa.float64()).to_numpy(), dtype=np.float64)
-    bad = np.flatnonzero(~(np.isfinite(amounts) & (amounts >= 0)))
+    bad = not_amounts(amounts)
     if bad.size:
-        raise ProvenanceError(f"{bad.size} rows have no finite amount of 0 or more (first: row {bad[0]})")
+        raise ProvenanceError(f"{bad.size} rows have no amount from 0 to 2^53 (first: row {bad[0]})")
     return pa.array(amounts)
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from collapse_guard._atomic import write_bytes
 from collapse_guard.errors import ManifestError
-from collapse_guard.kernels import sha256_hex
+from collapse_guard.kernels import not_amounts, sha256_hex
 from collapse_guard.manifest.header import ShardEntry
 from collapse_guard.manifest.index import (
     INDEX_SCHEMA,
@@ -184,9 +184,13 @@ def _read_part(path: Path) -> pa.Table:
     try:
         rows = pq.read_table(path, partitioning=None)
         rows.validate(full=True)
-        return rows.select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA).combine_chunks()
+        rows = rows.select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA).combine_chunks()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _broken(path) from error
+    if not_amounts(rows.column("amount").to_numpy()).size:
+        text = f"{path}: an amount is no number from 0 to 2^53, it was changed; restore it"
+        raise ManifestError(text, path=path)
+    return rows
 
 
 def _broken(path: Path) -> ManifestError:

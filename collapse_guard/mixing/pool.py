@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collapse_guard.errors import ProvenanceError
-from collapse_guard.kernels import class_names, id_words, sha256_hex
+from collapse_guard.kernels import class_names, id_words, not_amounts, sha256_hex
 from collapse_guard.records import AMOUNT, GENERATION, GENERATOR, ID, SOURCE, UNKNOWN_GENERATION
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ class Pool:
         amount = np.ones(n_rows)
         if AMOUNT in rows.schema.names:
             amount = np.asarray(rows.column(AMOUNT).to_numpy(), dtype=np.float64)
-        if not (np.isfinite(amount) & (amount >= 0)).all():
-            raise ProvenanceError("amounts must be finite and 0 or more; mend the column that they are read from")
+        if not_amounts(amount).size:
+            raise ProvenanceError("amounts must be numbers from 0 to 2^53; mend the column that they are read from")
         return cls(
             hi,
             lo,

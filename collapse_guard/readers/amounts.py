@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collapse_guard.errors import ProvenanceError
-from collapse_guard.kernels import is_list, ragged
+from collapse_guard.kernels import is_list, not_amounts, ragged
 from collapse_guard.plugins import nearest
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def amounts(rows: pa.Table | pa.RecordBatch, unit: str, column: str | None = Non
     if unit not in _READERS:
         raise ProvenanceError(f"unknown unit {unit!r}; {nearest(unit, _READERS)}")
     found = _READERS[unit](rows, column)
-    bad = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
+    bad = not_amounts(found)
     if bad.size:
-        text = f"{bad.size} of {found.size} rows have no finite amount of 0 or more {unit}"
+        text = f"{bad.size} of {found.size} rows have no amount from 0 to 2^53 {unit}"
         raise ProvenanceError(f"{text} (first: row {bad[0]} of this batch); mend them, or count in another unit")
     return found
 

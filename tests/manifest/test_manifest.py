@@ -509,11 +509,22 @@ def test_amounts_are_summed_and_rows_that_are_only_retained_do_not_train(tagged:
     assert made.class_rows(trained=True) == {"cat": 2}
 
 
-@pytest.mark.parametrize("amount", [-1.0, float("nan"), float("inf"), None])
+@pytest.mark.parametrize("amount", [-1.0, float("nan"), float("inf"), 2.0**54, None])
 def test_an_amount_that_is_none_is_refused(tagged: Rows, amount: float | None) -> None:
     rows = tagged(ENTRIES[:2]).append_column("cg_amount", pa.array([1.0, amount], pa.float64()))
-    with pytest.raises(ProvenanceError, match=r"1 rows have no finite amount of 0 or more \(first: row 1\)"):
+    with pytest.raises(ProvenanceError, match=r"1 rows have no amount from 0 to 2\^53 \(first: row 1\)"):
         of(rows)
+
+
+@pytest.mark.parametrize("amount", [-1.0, float("nan"), float("inf"), 1e308])
+def test_an_amount_that_was_changed_to_none_is_a_clear_fault(tagged: Rows, tmp_path: Path, amount: float) -> None:
+    write_manifest(of(tagged(ENTRIES[:3])), tmp_path / "m.cgm.json")
+    part = next((tmp_path / "m.index").glob("*.parquet"))
+    rows = pq.read_table(part)
+    place = rows.schema.get_field_index("amount")
+    pq.write_table(rows.set_column(place, rows.schema.field(place), pa.array([amount] * rows.num_rows)), part)
+    with pytest.raises(ManifestError, match=r"\.parquet: an amount is no number from 0 to 2\^53, it was changed"):
+        load_manifest(tmp_path / "m.cgm.json").verify()
 
 
 def test_large_sources_are_cut_into_shards(tagged: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
