@@ -166,9 +166,9 @@ def measured(arm: str, folder: Path, memory: str | None) -> dict[str, float]:
     return took | {"rss_mb": peak_mb(), "n_lost": n_lost}
 
 
-def in_a_process(*arguments: str) -> dict[str, Any]:
-    """Run this file with arguments; returns the JSON that it prints, {} for none."""
-    done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=False)
+def in_a_process(*arguments: str, file: str = __file__) -> dict[str, Any]:
+    """Run a file, this one if none is named, with arguments; returns the JSON that it prints, {} for none."""
+    done = subprocess.run([sys.executable, file, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments)}: {done.stderr}")
     value: dict[str, Any] = json.loads(done.stdout or "{}")

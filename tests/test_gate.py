@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +26,7 @@ from collapse_guard.manifest import (
     load_manifest,
     write_manifest,
 )
+from collapse_guard.manifest.shard import read_again
 from collapse_guard.records import DATE, EVIDENCE, GENERATION, GENERATOR, ID, ORIGIN, SOURCE, Status
 from collapse_guard.rules import RULES
 
@@ -512,3 +516,29 @@ def test_another_id_rule_is_a_violation_and_never_a_pass(folder: Path) -> None:
     assert failed(result) == {"CG204"}
     assert {"CG201", "CG202", "CG203"} <= open_codes(result)
     assert result.proof is None
+
+
+def test_a_check_loads_neither_a_database_nor_data_frames(folder: Path) -> None:
+    text = (
+        "import sys; from collapse_guard.gate import check; "
+        "assert check(*sys.argv[1:3], against=sys.argv[3]).exit_code == 0; "
+        "print(sorted({'duckdb', 'pandas', 'datasets', 'filelock', 'pyarrow.dataset'} & set(sys.modules)))"
+    )
+    paths = [str(folder / name) for name in ("policy.yaml", "good.cgm.json", "gen0.cgm.json")]
+    done = subprocess.run([sys.executable, "-c", text, *paths], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+
+
+def test_each_part_is_read_once_and_no_more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    manifest = importlib.import_module("collapse_guard.manifest.manifest")
+
+    def reading(path: Path) -> Any:
+        read.append(str(path))
+        return read_again(path)
+
+    monkeypatch.setattr(manifest, "read_again", reading)
+    monkeypatch.setattr("collapse_guard.manifest.engine.connected", None)
+    assert run(folder).exit_code == 0
+    parts = [str(path) for name in ("good", "gen0") for path in (folder / f"{name}.index").iterdir()]
+    assert sorted(read) == sorted(parts)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import sys
-from typing import Any, Final
+from typing import Final
 
 import typer
-from typer.core import TyperGroup
 
+from collapse_guard.cli.lazy import LazyCommands
 from collapse_guard.errors import ContractError, InputError, MissingExtraError
 
-#: Command -> its module and what is run. A command's module is imported when it is used: a proof by the root digest
-#: must not wait for what a forecast needs.
+#: Command -> its module and what is run.
 COMMANDS: Final = {
     "check": ("check", "check"),
     "check-checkpoint": ("check_checkpoint", "check_checkpoint"),
@@ -28,28 +26,9 @@ COMMANDS: Final = {
 }
 
 
-class _Commands(TyperGroup):
-    """The commands of :data:`COMMANDS`, each imported when it is asked for."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names, in the order in which help lists them."""
-        del ctx
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command by its name, None if there is none."""
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        module, name = COMMANDS[cmd_name]
-        found = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-        if not isinstance(found, typer.Typer):
-            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-            alone.command(cmd_name)(found)
-            found = alone
-        command = typer.main.get_command(found)
-        command.name = cmd_name
-        return command
+class _Commands(LazyCommands):
+    package = __name__
+    modules = COMMANDS
 
 
 app = typer.Typer(

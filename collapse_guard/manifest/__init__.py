@@ -2,6 +2,7 @@
 
 from collapse_guard.manifest.duplicates import Duplicates, duplicate_ids, real_and_generated_ids
 from collapse_guard.manifest.engine import Limits, connected
+from collapse_guard.manifest.folders import index_folder
 from collapse_guard.manifest.header import FilterReceipt, Header, ParentLink
 from collapse_guard.manifest.ladder import Level
 from collapse_guard.manifest.loss import Loss, listed
@@ -9,7 +10,6 @@ from collapse_guard.manifest.manifest import (
     Manifest,
     Mismatch,
     build_manifest,
-    index_folder,
     load_manifest,
     manifest_of,
     write_manifest,
@@ -19,9 +19,9 @@ from collapse_guard.manifest.proof import (
     lost_real_rows,
     new_rows_by_class,
     prove_accumulation,
-    taken_down_rows,
 )
 from collapse_guard.manifest.relabel import Relabelled, relabelled
+from collapse_guard.manifest.returned import taken_down_rows
 from collapse_guard.manifest.shard import Shard, shard_of, write_shard
 from collapse_guard.manifest.takedowns import Takedowns, add_takedowns, load_takedowns
 

@@ -36,7 +36,7 @@ CREATE TEMP TABLE found AS SELECT DISTINCT {keys} FROM unchanged SEMI JOIN missi
 _NO_ROWS: Final = "CREATE TEMP VIEW {name} AS SELECT * FROM previous WHERE false"
 _ANY: Final = "SELECT count(*) FROM missing"
 _LOST: Final = "CREATE TEMP VIEW lost AS SELECT * FROM missing ANTI JOIN found USING ({keys})"
-_IN_ORDER: Final = "SELECT id_hi, id_lo, source, class FROM lost ORDER BY id_hi, id_lo, source, class NULLS LAST"
+_IN_ORDER: Final = "SELECT id_hi, id_lo, source, class FROM {name} ORDER BY id_hi, id_lo, source, class NULLS LAST"
 
 
 def anti_joined(database: duckdb.DuckDBPyConnection, step: Step, *, with_class: bool = False) -> None:
@@ -101,7 +101,12 @@ def _readable(database: duckdb.DuckDBPyConnection, name: str, shards: Sequence[S
 
 def lost_batches(database: duckdb.DuckDBPyConnection) -> Iterator[pa.RecordBatch]:
     """Yield the rows of the view ``lost`` in the order of their ids, in batches."""
-    relation: Any = database.sql(_IN_ORDER)
+    return batches_of(database, "lost")
+
+
+def batches_of(database: duckdb.DuckDBPyConnection, name: str) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a table of ids, sources and classes in the order of their ids, in batches."""
+    relation: Any = database.sql(_IN_ORDER.format(name=name))
     read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader  # as DuckDB before 2 calls it
     for batch in read(_BATCH_ROWS):
         yield batch.cast(LOST_SCHEMA)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from collapse_guard.manifest.kinds import kind_of
 from collapse_guard.manifest.shard import Shard, shard_of, write_shard
 from collapse_guard.plugins import nearest
 from collapse_guard.readers import TOKENS_COLUMN, WEIGHT_COLUMN, amounts
+from collapse_guard.readers.decode import picture_digest, sound_digest
 from collapse_guard.records import AMOUNT, DATE, EVIDENCE, GENERATION, GENERATOR, ID, ORIGIN, SOURCE
 
 if TYPE_CHECKING:
@@ -114,6 +116,7 @@ def file_shards(
             try:
                 index, wrong = _index(batch, reading)
             except (InputError, pa.ArrowException) as error:
+                refuse_broken(file, n_rows, batch, reading.id_rule)
                 raise ProvenanceError(f"{file.path}: {str(error).splitlines()[0]}") from None
             kinds = kinds or {
                 field.name: kind_of(field.type) for field in batch.schema if not field.name.startswith("cg_")
@@ -128,6 +131,26 @@ def file_shards(
             text = f"{file.path}: {n_wrong} of {n_rows} rows whose cg_id is not the id of their content"
             raise ProvenanceError(f"{text} ({reading.id_rule.name}); tag them again, or keep the ids (--keep-ids)")
         return FileShards(tuple(sink.finished()), kinds)
+
+
+def refuse_broken(file: DataFile, n_before: int, batch: pa.RecordBatch, rule: IdRule) -> None:
+    """Raise ProvenanceError that names the first picture or recording that cannot be decoded, if there is one.
+
+    Args:
+        file: the folder.
+        n_before: its members before the batch.
+        batch: rows of ``{bytes, path}``.
+        rule: what ids are made over.
+    """
+    decode = {"pixels": picture_digest, "samples": sound_digest}.get(rule.kind)
+    if decode is None or not file.members:
+        return
+    for member, media in zip(file.members[n_before:], batch.column(0), strict=False):
+        try:
+            decode(media["bytes"].as_py())
+        except InputError as error:
+            name = posixpath.join(file.path, member.name)
+            raise ProvenanceError(f"{name} {error}; drop it, or use the id rule 'bytes'") from None
 
 
 def _columns(file: DataFile, reading: Reading) -> list[str] | None:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from collapse_guard.errors import ProvenanceError
 from collapse_guard.kernels import canonical_bytes, class_names, id_words, not_amounts, sha256_hex
+from collapse_guard.manifest.columns import lengths_of, values_of
 from collapse_guard.records import (
     AMOUNT,
     EVIDENCE,
@@ -46,8 +47,8 @@ INDEX_SCHEMA: Final = pa.schema(
 SHARD_ROWS: Final = 1 << 20
 #: Source of rows that name none.
 NO_SOURCE: Final = "(no source)"
-_GROUP: Final = ["source", "origin", "generation", "class", "generator"]
 
+#: Rows per (source, origin, generation, class, generator).
 Histogram = Counter[tuple[Any, ...]]
 
 
@@ -96,7 +97,10 @@ def sorted_index(index: pa.Table) -> pa.Table:
     >>> sorted_index(table).column("id_hi").to_pylist()
     [1, 2, 3]
     """
-    hi, lo = (index.column(name).to_numpy() for name in ("id_hi", "id_lo"))
+    hi, lo = (values_of(index.column(name)) for name in ("id_hi", "id_lo"))
+    if (hi[1:] > hi[:-1]).all():  # as a part that was written holds them
+        return index.combine_chunks()
+    index = index.cast(INDEX_SCHEMA)  # dictionaries have no order
     order = np.argsort(hi)
     first = hi[order]
     if (first[1:] == first[:-1]).any():
@@ -121,22 +125,28 @@ def _ties_ordered(ordered: pa.Table, hi: NDArray[np.uint64], lo: NDArray[np.uint
 
 
 def content_digest(index: pa.Table) -> str:
-    """Return the digest over every value of index rows in their order; the Parquet writer does not matter."""
+    """Return the digest over every value of index rows in their order; the Parquet writer does not matter.
+
+    Texts may come as dictionaries: their digest is that of the plain texts.
+    """
     digest = hashlib.sha256()
     for name in INDEX_SCHEMA.names:
         column = _whole(index.column(name))
-        digest.update(f"{name}:{INDEX_SCHEMA.field(name).type}:{len(column)};".encode())
-        if pa.types.is_string(column.type):
-            lengths = pc.fill_null(pc.binary_length(column), -1)
-            digest.update(np.asarray(lengths, dtype="<i4").tobytes())
-            digest.update(_bytes_of(column.drop_null()))
+        kind = INDEX_SCHEMA.field(name).type
+        digest.update(f"{name}:{kind}:{len(column)};".encode())
+        if pa.types.is_string(kind):
+            texts = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+            digest.update(lengths_of(texts).astype("<i4", copy=False).data)
+            digest.update(_bytes_of(texts.drop_null() if texts.null_count else texts))
         else:
-            values = column.to_numpy(zero_copy_only=False)
-            digest.update(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
+            values = values_of(column)
+            digest.update(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
     return f"sha256:{digest.hexdigest()}"
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
@@ -151,22 +161,22 @@ def _bytes_of(texts: pa.Array) -> memoryview:
 
 def real_digest(index: pa.Table) -> str:
     """Return SHA-256 over the distinct ids of the real rows of a sorted index, 16 bytes each, big-endian."""
-    real = index.filter(pc.equal(index.column("origin"), int(Origin.REAL)))
-    words = np.stack([real.column(name).to_numpy() for name in ("id_hi", "id_lo")], axis=1)
-    is_new = np.ones(len(words), dtype=bool)
-    is_new[1:] = (words[1:] != words[:-1]).any(axis=1)
-    return sha256_hex([words[is_new].astype(">u8").tobytes()])
+    hi, lo = (values_of(index.column(name)) for name in ("id_hi", "id_lo"))
+    is_real = values_of(index.column("origin")) == Origin.REAL
+    if not is_real.all():
+        hi, lo = hi[is_real], lo[is_real]
+    is_new = np.ones(hi.size, dtype=bool)
+    is_new[1:] = (hi[1:] != hi[:-1]) | (lo[1:] != lo[:-1])
+    if not is_new.all():
+        hi, lo = hi[is_new], lo[is_new]
+    words = np.empty((hi.size, 2), dtype=">u8")
+    words[:, 0], words[:, 1] = hi, lo
+    return sha256_hex([words.tobytes()])
 
 
 def root_digest(digests: Iterable[str]) -> str:
     """Return the digest over the digests of shards, whatever their order."""
     return sha256_hex([digest.encode() for digest in sorted(digests)])
-
-
-def histogram(index: pa.Table) -> Histogram:
-    """Return rows per (source, origin, generation, class, generator)."""
-    grouped = index.group_by(_GROUP).aggregate([([], "count_all")]).to_pylist()
-    return Counter({tuple(group[name] for name in _GROUP): int(group["count_all"]) for group in grouped})
 
 
 def histogram_digest(counts: Histogram) -> str:

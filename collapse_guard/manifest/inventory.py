@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final
 from collapse_guard.errors import InputError, ManifestError
 from collapse_guard.identity import RECORD_IDS
 from collapse_guard.manifest.file_rows import Reading, file_shards
+from collapse_guard.manifest.folders import index_folder, refuse_outside
 from collapse_guard.manifest.header import ParentLink
 from collapse_guard.manifest.journal import Journal
 from collapse_guard.manifest.kinds import common_kind, shown
-from collapse_guard.manifest.manifest import index_folder, manifest_of, write_manifest
+from collapse_guard.manifest.manifest import manifest_of, write_manifest
 from collapse_guard.manifest.takedowns import load_takedowns
 from collapse_guard.manifest.writer import only_writer
 from collapse_guard.readers import data_files
@@ -159,6 +160,7 @@ def _checked_target(to: str) -> Path:
     if target.is_dir():
         raise ManifestError(f"{target} is a directory; name a file such as {target / 'manifest.cgm.json'}", path=target)
     target.parent.mkdir(parents=True, exist_ok=True)
+    refuse_outside(index_folder(target))
     return target
 
 

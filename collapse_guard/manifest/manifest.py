@@ -6,7 +6,7 @@ import datetime as dt
 import itertools
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Required, TypedDict, Unpack
@@ -17,30 +17,40 @@ import pyarrow.compute as pc
 from collapse_guard._atomic import write_bytes
 from collapse_guard.errors import ManifestError
 from collapse_guard.kernels import sha256_hex
+from collapse_guard.manifest.census import GROUPED, MAX_GROUPS, RunningCensus
 from collapse_guard.manifest.engine import connected
+from collapse_guard.manifest.folders import index_folder, refuse_outside
 from collapse_guard.manifest.header import SCHEMA, Header, IndexEntry, SourceEntry
 from collapse_guard.manifest.index import (
     INDEX_SCHEMA,
     Histogram,
     cut,
-    histogram,
     histogram_digest,
     index_of,
     origin_name,
     root_digest,
+    sorted_index,
 )
-from collapse_guard.manifest.shard import Shard, shard_of, write_shard
+from collapse_guard.manifest.repeated import repeated_words
+from collapse_guard.manifest.shard import Shard, entry_of, read_again, shard_of, write_shard
 from collapse_guard.records import UNKNOWN_GENERATION, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from collapse_guard.manifest.census import Census, Sums
     from collapse_guard.manifest.engine import Limits
-    from collapse_guard.manifest.header import FilterReceipt, ParentLink, TakedownEntry, Unit
+    from collapse_guard.manifest.header import FilterReceipt, ParentLink, ShardEntry, TakedownEntry, Unit
 
 
 MAX_GENERATION: Final = UNKNOWN_GENERATION - 1
+_CENSUS: Final = "_census"
+_REPEATED: Final = "_repeated_words"
+_SUMS: Final = "count(*), count(*) FILTER (amount > 0), fsum(amount)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,13 @@ class Manifest:
         return str(self.path) if self.path is not None else self.header.name
 
     @property
+    def folder(self) -> Path:
+        """The folder of its parts; raises ManifestError while in memory."""
+        if self.path is None:
+            raise ManifestError(f"{self.name} is in memory; write it first")
+        return self.path.parent / self.header.index.folder
+
+    @property
     def index(self) -> pa.Table:
         """All index rows in memory, shard after shard; for questions at any size there is :meth:`rows_by`."""
         return pa.concat_tables([INDEX_SCHEMA.empty_table(), *(shard.read() for shard in self.shards)]).combine_chunks()
@@ -89,30 +106,51 @@ class Manifest:
     def verify(self) -> tuple[Mismatch, ...]:
         """Return every digest that does not match, reading one shard at a time.
 
+        What it counts on the way stays with the manifest, so that :meth:`rows_by` and its like need not read again.
         Raises ManifestError if a part cannot be read.
         """
-        counts: Histogram = Histogram()
         found: list[Mismatch] = []
         seen: list[Shard] = []
+        counted = RunningCensus()
         for shard in self.shards:
-            again = _again(shard, shard.read() if shard.path is None else replace(shard, table=None).read())
-            if shard.path is not None and shard.entry.part_digest is not None:
-                bytes_digest = sha256_hex([_read_bytes(shard.path)])
+            entry, rows, bytes_digest = _again(shard)
+            if bytes_digest is not None and shard.entry.part_digest is not None:
                 found.append(Mismatch(f"part of {shard.entry.name}", shard.entry.part_digest, bytes_digest))
-            counts += again.histogram()
-            found += _compared(f"shard {shard.entry.name}", _figures(shard), _figures(again))
-            seen.append(replace(again, table=None))
+            counted.add(rows)
+            found += _compared(f"shard {shard.entry.name}", _figures(shard.entry), _figures(entry))
+            seen.append(Shard(entry))
+        census = counted.census()
+        self._keep(census)
         header = _header_figures(self.header)
-        found += _compared("", header, _header_figures(_described(self.header, seen, counts)))
+        found += _compared("", header, _header_figures(_described(self.header, seen, census.histogram())))
         return tuple(mismatch for mismatch in found if mismatch.expected != mismatch.found)
+
+    def _keep(self, census: Census) -> None:
+        """Hold a census for questions to come; it is no field, and follows from the parts alone."""
+        if census.n_groups <= MAX_GROUPS:
+            self.__dict__[_CENSUS] = census
+
+    def repeated_words(self) -> NDArray[np.uint64] | None:
+        """Return where to look for ids that stand twice: see :func:`~collapse_guard.manifest.repeated.repeated_words`.
+
+        The parts are asked once. Raises ManifestError for a part that cannot be read.
+        """
+        if _REPEATED not in self.__dict__:
+            self.__dict__[_REPEATED] = repeated_words(self.shards)
+        held: NDArray[np.uint64] | None = self.__dict__[_REPEATED]
+        return held
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields: what was counted is not sent to other processes."""
+        return {name: value for name, value in self.__dict__.items() if name not in {_CENSUS, _REPEATED}}
 
     def rows_by(self, *names: str, limits: Limits | None = None) -> dict[tuple[Any, ...], int]:
         """Return rows per combination of index columns, sorted."""
-        return {group: rows for group, (rows, _) in self._counted(names, "", limits).items()}
+        return {group: rows for group, (rows, _, _) in self._counted(names, limits).items()}
 
     def amount_by(self, *names: str, limits: Limits | None = None) -> dict[tuple[Any, ...], float]:
         """Return the amount per combination of index columns, in the unit of the manifest, sorted."""
-        return {group: amount for group, (_, amount) in self._counted(names, "", limits).items()}
+        return {group: amount for group, (_, _, amount) in self._counted(names, limits).items()}
 
     def class_rows(
         self, origin: Origin | None = None, *, trained: bool = False, limits: Limits | None = None
@@ -123,26 +161,29 @@ class Manifest:
             trained: only rows whose amount is not zero.
             limits: memory, threads and spill folder.
         """
-        where = "WHERE class IS NOT NULL" + (" AND amount > 0" if trained else "")
-        counted = self._counted(("class", "origin"), where, limits)
+        counted = self._counted(("class", "origin"), limits)
         rows: dict[str, int] = {}
-        for (label, code), (n_rows, _) in counted.items():
-            if origin is None or code == int(origin):
-                rows[str(label)] = rows.get(str(label), 0) + n_rows
+        for (label, code), (n_rows, n_trained, _) in counted.items():
+            n_counted = n_trained if trained else n_rows
+            if label is not None and n_counted and (origin is None or code == int(origin)):
+                rows[str(label)] = rows.get(str(label), 0) + n_counted
         return rows
 
-    def _counted(
-        self, names: Sequence[str], where: str, limits: Limits | None
-    ) -> dict[tuple[Any, ...], tuple[int, float]]:
+    def _counted(self, names: Sequence[str], limits: Limits | None) -> dict[tuple[Any, ...], Sums]:
+        """Return the sums of each group: of the census if one is held, else of the columns that are asked for."""
         unknown = [name for name in names if name not in INDEX_SCHEMA.names]
         if unknown:
             raise ManifestError(f"an index has no column {unknown[0]!r}; it has {', '.join(INDEX_SCHEMA.names)}")
-        columns = ", ".join(f'"{name}"' for name in names)
-        query = f"SELECT {columns}, count(*), fsum(amount) FROM rows {where} GROUP BY ALL"  # noqa: S608 - of our own names
-        with connected(limits, rows=self) as database:
-            found = database.execute(query).fetchall()
-        found.sort(key=lambda row: tuple(map(str, row[:-2])))
-        return {tuple(row[:-2]): (int(row[-2]), float(row[-1])) for row in found}
+        census = self.__dict__.get(_CENSUS)
+        if census is not None and set(names) <= set(GROUPED):
+            found = list(census.by(*names).items())
+        else:
+            columns = ", ".join(f'"{name}"' for name in names)
+            query = f"SELECT {columns}, {_SUMS} FROM rows GROUP BY ALL"  # noqa: S608 - of our own names
+            with connected(limits, rows=self) as database:
+                rows = database.execute(query).fetchall()
+            found = [(tuple(row[:-3]), (int(row[-3]), int(row[-2]), float(row[-1]))) for row in rows]
+        return dict(sorted(found, key=lambda item: tuple(map(str, item[0]))))
 
     def trains_same_rows(self, other: Manifest) -> bool:
         """Return whether both train the same rows, each as often and of the same origin; classes may differ."""
@@ -174,18 +215,19 @@ class Manifest:
         return self.amount_by("origin", limits=limits).get((int(origin),), 0.0)
 
 
-def _again(shard: Shard, rows: pa.Table) -> Shard:
-    """Return the shard as its rows say; a part without rows or of several sources is described by what it holds."""
-    try:
-        return shard_of(rows, name=shard.entry.name, file=shard.entry.file)
-    except ManifestError:
-        names = sorted(pc.unique(rows.column("source")).to_pylist())
-        entry = shard.entry.model_copy(update={"source": ", ".join(names), "rows": rows.num_rows})
-        return Shard(entry, rows, counts=histogram(rows))
+def _again(shard: Shard) -> tuple[ShardEntry, pa.Table, str | None]:
+    """Return the entry of a shard as its rows say, these rows, and the digest of the part's bytes if it has one."""
+    rows, bytes_digest = (shard.read(), None) if shard.path is None else read_again(shard.path)
+    names = sorted(pc.unique(rows.column("source")).to_pylist())
+    if len(names) == 1:
+        told = entry_of(sorted_index(rows), name=shard.entry.name, source=names[0], file=shard.entry.file)
+    else:  # a part without rows or of several sources is described by what it holds
+        told = shard.entry.model_copy(update={"source": ", ".join(names), "rows": rows.num_rows})
+    return told, rows, bytes_digest
 
 
-def _figures(shard: Shard) -> dict[str, str]:
-    return {key: str(value) for key, value in shard.entry.model_dump(exclude={"file", "name", "part_digest"}).items()}
+def _figures(entry: ShardEntry) -> dict[str, str]:
+    return {key: str(value) for key, value in entry.model_dump(exclude={"file", "name", "part_digest"}).items()}
 
 
 def _header_figures(header: Header) -> dict[str, str]:
@@ -302,19 +344,11 @@ def build_manifest(rows: pa.Table, **facts: Unpack[Facts]) -> Manifest:
     return manifest_of([shard_of(part, name=f"{source}#{number}") for source, number, part in cut(index)], **facts)
 
 
-def index_folder(path: Path) -> Path:
-    """Return the folder of the parts of the manifest whose header is at ``path``.
-
-    >>> index_folder(Path("gen4/manifest.cgm.json")).as_posix()
-    'gen4/manifest.index'
-    """
-    return path.parent / f"{path.name.removesuffix('.json').removesuffix('.cgm')}.index"
-
-
 def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Manifest:
     """Write parts and header; returns the manifest as it now stands on disk.
 
-    The parts come first, under names made of their digests, so that an older header keeps its own.
+    The parts come first, under names made of their digests, so that an older header keeps its own. Raises ManifestError
+    for a directory, a name with a backslash, and an index folder that is a link to somewhere else.
     """
     target = Path(path)
     if target.is_dir():
@@ -322,6 +356,7 @@ def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Manifest:
     if "\\" in target.name:
         raise ManifestError(f"{target}: a manifest's name holds no backslash; name another file", path=target)
     folder = index_folder(target)
+    refuse_outside(folder)
     shards = tuple(write_shard(shard, folder) for shard in manifest.shards)
     index = manifest.header.index.model_copy(update={"folder": folder.name})
     entries = tuple(shard.entry for shard in shards)
@@ -333,11 +368,13 @@ def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Manifest:
 def load_manifest(path: str | PathLike[str]) -> Manifest:
     """Return the manifest whose header is at ``path``; parts are read when first asked for.
 
-    Raises ManifestError for a missing file, a directory, or a header that this version cannot read.
+    Raises ManifestError for a missing file, a directory, a header that this version cannot read, or an index folder
+    that is a link to somewhere else.
     """
     target = Path(path)
     header = Header.from_json(_read_bytes(target), path=str(target))
     folder = target.parent / header.index.folder
+    refuse_outside(folder)
     return Manifest(header, target, tuple(Shard(entry, None, folder / entry.part) for entry in header.shards))
 
 

@@ -119,7 +119,9 @@ def _real_rows(path: str, lo: int, hi: int, columns: Sequence[str]) -> pa.Table:
     """Return the columns of the real rows of a part whose high word is in the range."""
     try:
         with pq.ParquetFile(path) as part:
-            rows = part.read_row_groups(list(_groups(part, lo, hi)), columns=[*columns, "origin"], use_threads=False)
+            rows = part.read_row_groups(
+                list(groups_in_range(part, lo, hi)), columns=[*columns, "origin"], use_threads=False
+            )
     except FileNotFoundError:
         text = f"{path}: no such part of the index; restore it, or write the manifest again"
         raise ManifestError(text, path=path) from None
@@ -132,7 +134,7 @@ def _real_rows(path: str, lo: int, hi: int, columns: Sequence[str]) -> pa.Table:
     return rows.filter(pa.array(keep)).select(columns).cast(plain)
 
 
-def _groups(part: pq.ParquetFile, lo: int, hi: int) -> Iterator[int]:
+def groups_in_range(part: pq.ParquetFile, lo: int, hi: int) -> Iterator[int]:
     """Yield the numbers of the row groups that may hold an id of the range."""
     column = part.schema_arrow.names.index("id_hi")
     for number in range(part.num_row_groups):

@@ -6,8 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import pyarrow as pa
-
 from collapse_guard.manifest.antijoin import anti_joined, id_ranges, lost_batches
 from collapse_guard.manifest.engine import connected
 from collapse_guard.manifest.ladder import Level, Step, refuse_other_rules, step_of
@@ -151,16 +149,6 @@ def lost_real_rows(
         limits: memory, threads and spill folder.
     """
     return prove_accumulation(previous, current, scope=scope, exempt=exempt, limits=limits).loss
-
-
-def taken_down_rows(manifest: Manifest, takedowns: Takedowns) -> Loss:
-    """Return the rows of ``manifest``, of any origin, that should be gone; reads one shard at a time."""
-    return tallied(_covered(shard.read(), takedowns) for shard in manifest.shards).loss
-
-
-def _covered(rows: pa.Table, takedowns: Takedowns) -> pa.Table:
-    is_covered = takedowns.covers(rows.column("id_hi").to_numpy(), rows.column("id_lo").to_numpy())
-    return rows.filter(pa.array(is_covered))
 
 
 _NEW: Final = """

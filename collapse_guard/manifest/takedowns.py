@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from filelock import FileLock
 
 from collapse_guard._atomic import write_bytes
 from collapse_guard.errors import InputError, ManifestError
@@ -172,6 +171,8 @@ def add_takedowns(
     An id that the list holds already keeps its first reason and date. Raises InputError for no id, one that is none,
     an empty reason or a date that is none; ManifestError if the file is there and broken.
     """
+    from filelock import FileLock  # noqa: PLC0415 - only who writes the list waits for it to load
+
     target = Path(path)
     given = list(ids)
     Takedowns.empty().adding(given, reason=reason, date=date)  # nothing is made or locked for a request that is none

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from collapse_guard.errors import ManifestError
-from collapse_guard.manifest.manifest import index_folder
+from collapse_guard.manifest.folders import index_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -251,7 +251,7 @@ def taken_down_rows_stay_away(subject: Subject) -> Iterator[Finding]:
     yield from _lists_that_shrank(subject)
     if subject.takedowns is None:
         return
-    here = taken_down_rows(subject.manifest, subject.takedowns)
+    here = taken_down_rows(subject.manifest, subject.takedowns, limits=subject.limits)
     if here.n_rows:
         yield Finding(
             "CG208",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import wave
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -183,6 +184,33 @@ def test_a_parent_and_takedowns_are_linked(take: Take, tmp_path: Path) -> None:
     assert (child.header.name, child.header.generation) == ("next", 1)
     assert child.header.parents[0].digest == parent.digest
     assert child.header.takedowns == load_takedowns(tmp_path / "gone.jsonl").entry
+
+
+def test_a_broken_picture_is_named(take: Take, tmp_path: Path) -> None:
+    for name in ("cat/a.png", "cat/b.png", "dog/a.png"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9), (len(name), 0, 0)).save(tmp_path / "set" / name)
+    broken = tmp_path / "set/cat/b.png"
+    broken.write_bytes(broken.read_bytes()[:-30])
+    with pytest.raises(ProvenanceError, match=r"^cat/b\.png is a broken picture \(.*\); drop it, or use .* 'bytes'$"):
+        take(tmp_path / "set", id_rule=IdRule("pixels", ("image",)))
+    with pytest.raises(ProvenanceError, match=r"^cat: no class column 'labl'; did you mean 'label'\?$"):
+        take(tmp_path / "set", id_rule=IdRule("bytes", ("image",)), class_column="labl")
+
+
+def test_a_broken_recording_is_named_in_whichever_batch_it_stands(
+    take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collapse_guard.readers.files.BATCH_ROWS", 2)
+    folder = tmp_path / "speech"
+    folder.mkdir()
+    for number in range(5):
+        with wave.open(str(folder / f"{number}.wav"), "wb") as sound:
+            sound.setparams((1, 2, 8000, 0, "NONE", ""))
+            sound.writeframes(bytes([number, 0] * 20))
+    (folder / "3.wav").write_bytes(b"no sound")
+    with pytest.raises(ProvenanceError, match=r"3\.wav is no recording of a known format; drop it"):
+        take(folder, id_rule=IdRule("samples", ("audio",)))
 
 
 def test_pictures_are_counted_by_folder(take: Take, tmp_path: Path) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from collapse_guard.cli import app
 from collapse_guard.errors import InputError, ManifestError
 from collapse_guard.manifest import Manifest, build_manifest, load_manifest, write_manifest
 from collapse_guard.manifest.inventory import take_inventory
@@ -111,11 +115,81 @@ def test_data_that_is_not_there_is_refused(manifest: Manifest, tmp_path: Path) -
         verify_manifest(manifest, tmp_path / "nowhere")
 
 
-def test_one_path_for_two_contents_is_refused(manifest: Manifest, tmp_path: Path) -> None:
+@pytest.fixture
+def merged(manifest: Manifest, tmp_path: Path) -> Manifest:
+    """The manifest of two inventories, of folders that both hold a file ``a.csv``, and one each of their own."""
     other = tmp_path / "other"
     other.mkdir()
     (other / "a.csv").write_text("text\nelse\n")
+    (other / "z.csv").write_text("text\nzett\n")
     second = take_inventory(other, to=tmp_path / "second.cgm.json", source="own", origin="real")
-    merged = write_manifest(merge_manifests([manifest, second], name="m"), tmp_path / "m.cgm.json")
-    with pytest.raises(ManifestError, match=r"two data files 'a\.csv'"):
-        verify_manifest(load_manifest(merged.path or ""), other)
+    path = tmp_path / "m.cgm.json"
+    write_manifest(merge_manifests([manifest, second], name="m"), path)
+    return load_manifest(path)
+
+
+def test_one_path_for_two_contents_needs_both_folders(merged: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(
+        ManifestError, match=r"two data files 'a\.csv', of manifests that were merged; give every folder"
+    ):
+        verify_manifest(merged, tmp_path / "other")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_merged_manifests_are_verified_over_all_their_folders(merged: Manifest, tmp_path: Path, order: int) -> None:
+    folders = [tmp_path / "corpus", tmp_path / "other"][::order]
+    found = verify_manifest(merged, folders)
+    assert (found.holds, found.n_files, found.files) == (True, 5, ())
+    assert found.n_bytes == sum(path.stat().st_size for folder in folders for path in folder.iterdir())
+
+
+def test_what_changed_in_one_of_several_folders_is_told(merged: Manifest, tmp_path: Path) -> None:
+    folders = [tmp_path / "other", tmp_path / "corpus"]
+    (tmp_path / "corpus" / "a.csv").write_text("text\na ONE\na two\n")
+    (tmp_path / "other" / "z.csv").rename(tmp_path / "corpus" / "y.csv")
+    (tmp_path / "other" / "new.csv").write_text("text\nnew\n")
+    found = verify_manifest(merged, folders)
+    assert [(each.path, each.fault, each.detail) for each in found.files] == [
+        ("a.csv", Fault.CHANGED, "other bytes, same size"),
+        ("z.csv", Fault.RENAMED, "now y.csv"),
+        ("new.csv", Fault.EXTRA, "9 bytes"),
+    ]
+
+
+def test_one_inventory_of_several_folders_is_verified_as_it_was_taken(corpus: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.csv").write_text("text\nelse\n")
+    made = take_inventory([corpus, other], to=tmp_path / "both.cgm.json", source="web", origin="real")
+    assert verify_manifest(made, [other, corpus]).holds
+    (other / "a.csv").unlink()
+    (other / "b.csv").write_text("text\nb\n")
+    found = verify_manifest(made, [other, corpus])
+    assert [(each.path, each.fault) for each in found.files] == [
+        ("other/a.csv", Fault.MISSING),
+        ("other/b.csv", Fault.EXTRA),
+    ]
+
+
+def test_files_without_a_row_are_no_fault(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    rows = pa.table({"text": ["one"]})
+    pq.write_table(rows, folder / "a.parquet")
+    pq.write_table(rows.slice(0, 0), folder / "b.parquet")
+    made = take_inventory(folder, to=tmp_path / "gen0.cgm.json", source="web", origin="real")
+    found = verify_manifest(made, folder)
+    assert (found.holds, found.empty_files, found.n_files) == (True, ("b.parquet",), 1)
+    done = CliRunner().invoke(app, ["manifest", "verify", str(made.path), "--data", str(folder)])
+    assert (done.exit_code, done.output.splitlines()[1:]) == (0, ["1 data file has no row: b.parquet"])
+    (folder / "b.parquet").write_bytes((folder / "b.parquet").read_bytes()[:-9])
+    assert faults(made, folder) == [("b.parquet", Fault.EXTRA)]
+
+
+def test_a_new_file_of_rows_is_extra_beside_an_empty_one(manifest: Manifest, corpus: Path) -> None:
+    (corpus / "d.csv").write_text("text\n")
+    (corpus / "e.csv").write_text("text\ne\n")
+    found = verify_manifest(manifest, corpus)
+    assert [(each.path, each.fault) for each in found.files] == [("e.csv", Fault.EXTRA)]
+    assert found.empty_files == ("d.csv",)
+    assert found.as_dict()["empty_files"] == ["d.csv"]

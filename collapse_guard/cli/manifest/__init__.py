@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import typer
 
-from collapse_guard.cli.manifest import diff, log, merge, show, verify, write
+from collapse_guard.cli.lazy import LazyCommands
+
+#: Command -> its module and what is run.
+COMMANDS: Final = {name: (name, name) for name in ("write", "merge", "show", "diff", "verify", "log", "prune")}
+
+
+class _Commands(LazyCommands):
+    package = __name__
+    modules = COMMANDS
+
 
 app = typer.Typer(
-    help="Manifests: what went into a training set, and how it is known.", no_args_is_help=True, add_completion=False
+    cls=_Commands,
+    help="Manifests: what went into a training set, and how it is known.",
+    no_args_is_help=True,
+    add_completion=False,
 )
-app.command("write")(write.write)
-app.command("merge")(merge.merge)
-app.command("show")(show.show)
-app.command("diff")(diff.diff)
-app.command("verify")(verify.verify)
-app.command("log")(log.log)
+
+
+@app.callback()
+def manifest() -> None:
+    """Manifests: what went into a training set, and how it is known."""
