@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from collapse_guard.kernels import hash_order
+from collapse_guard.mixing.arguments import check_number, check_policy
 from collapse_guard.records import UNKNOWN_GENERATION
 
 if TYPE_CHECKING:
@@ -59,10 +60,14 @@ def room(amount: float) -> float:
 def synthetic_limit(real_amount: float, policy: Policy) -> float:
     """Return how much synthetic the whole mix may hold beside ``real_amount``; infinite without a cap.
 
+    Raises InputError for an amount that is no number of 0 or more, and for a policy that is not checked.
+
     >>> from collapse_guard.policy import policy_from_mapping
     >>> synthetic_limit(100, policy_from_mapping({"version": 1, "mix": {"real_min_share": 0.8}}))
     25.0
     """
+    check_number("real_amount", real_amount)
+    check_policy(policy)
     floor, ratio = policy.mix.real_min_share, policy.mix.synthetic_to_real_max
     limits = [
         real_amount * (1 - floor) / floor if floor > 0 else math.inf,
@@ -87,23 +92,56 @@ class Cap:
     """Limits on groups of one kind, each linear in the size of the whole output.
 
     Args:
+        kind: source, generation, generator or class.
         group: group of every row of the pool, shape (rows,).
         share, fixed: of a whole of size T, at most ``share * T + fixed`` of a group may be taken, shape (groups,).
+        names: what messages call the groups; generations are called by their number.
+        rules: what caps each group, as a person has written it; empty for no cap.
     """
 
+    kind: str
     group: NDArray[np.int64]
     share: NDArray[np.float64]
     fixed: NDArray[np.float64]
+    names: tuple[str | None, ...]
+    rules: tuple[str, ...]
+
+    def name_of(self, group: int) -> str:
+        """Return what messages call a group."""
+        if self.kind == "generation":
+            return "generation unknown" if group == UNKNOWN_GENERATION else f"generation {group}"
+        name = self.names[group]
+        return f"rows without a {self.kind}" if name is None else f"{self.kind} {name!r}"
+
+    def more(self, total: float, held: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how much of each group alone could be added to a whole of size ``total``, shape (groups,).
+
+        What is added makes the whole larger, and with it the limit; infinite if the limit grows as fast.
+        """
+        left = (self.share * total + self.fixed) * (1 + SLACK) + SLACK - held
+        grows = np.maximum(1 - self.share, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(left < 0, 0.0, np.where(grows > 0, left / grows, np.inf))
 
     def most(self, total: float) -> NDArray[np.float64]:
         """Return the limits for a whole of size ``total``, shape (groups,)."""
         return np.maximum(self.share * total + self.fixed, 0.0)
 
     @classmethod
-    def of_names(cls, codes: Codes, limit_of: Callable[[str | None], tuple[float, float]]) -> Cap:
-        """Return the cap on names: ``limit_of`` a name, None for none, is its share and what is fixed."""
-        limits = np.array([limit_of(name) for name in (None, *codes.names)])
-        return cls(codes.of + 1, limits[:, 0], limits[:, 1])
+    def of_names(cls, kind: str, codes: Codes, limit_of: Callable[[str | None], tuple[float, float]], rule: str) -> Cap:
+        """Return the cap on names: ``limit_of`` a name, None for none, is its share and what is fixed.
+
+        Args:
+            kind: of the groups.
+            codes: names of the rows.
+            limit_of: a function.
+            rule: what caps them; ``{name}`` and ``{share}`` in it are those of a group.
+        """
+        names = (None, *codes.names)
+        limits = np.array([limit_of(name) for name in names])
+        shares = [f"{share:g}" for share in limits[:, 0]]
+        rules = tuple(rule.format(name=name, share=share) for name, share in zip(names, shares, strict=True))
+        return cls(kind, codes.of + 1, limits[:, 0], limits[:, 1], names, rules)
 
 
 def caps_of(pool: Pool, policy: Policy, real: RealPart) -> tuple[Cap, ...]:
@@ -118,22 +156,35 @@ def caps_of(pool: Pool, policy: Policy, real: RealPart) -> tuple[Cap, ...]:
         held = real.by_source
         caps.append(
             Cap.of_names(
+                "source",
                 pool.source,
                 lambda name: (shares[name], -held.get(name, 0.0)) if name is not None and name in shares else free,
+                "sources.{name}.max_share {share}",
             )
         )
     if mix.per_generation_max_share is not None:
         depths = [mix.generation_cap(generation) for generation in range(1, UNKNOWN_GENERATION + 1)]
         limits = np.array([free, *(free if share is None else (share, 0.0) for share in depths)])
-        caps.append(Cap(pool.generation, limits[:, 0], limits[:, 1]))
+        rules = tuple(f"mix.per_generation_max_share {share:g}" for share in limits[:, 0])
+        caps.append(Cap("generation", pool.generation, limits[:, 0], limits[:, 1], (), rules))
     each = mix.per_generator_max_share
     if each is not None:
         of_generator = real.by_generator
-        caps.append(Cap.of_names(pool.generator, lambda name: (each, -of_generator.get(name, 0.0) if name else 0.0)))
+        caps.append(
+            Cap.of_names(
+                "generator",
+                pool.generator,
+                lambda name: (each, -of_generator.get(name, 0.0) if name else 0.0),
+                "mix.per_generator_max_share {share}",
+            )
+        )
     part = mix.per_class_max_synthetic_share
     if part is not None and part < 1:
         of_class = real.by_class
-        caps.append(Cap.of_names(pool.label, lambda name: (0.0, of_class.get(name, 0.0) * part / (1 - part))))
+        rule = f"mix.per_class_max_synthetic_share {part:g}"
+        caps.append(
+            Cap.of_names("class", pool.label, lambda name: (0.0, of_class.get(name, 0.0) * part / (1 - part)), rule)
+        )
     return tuple(caps)
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from collapse_guard._atomic import write_bytes
 from collapse_guard.errors import InputError
 from collapse_guard.kernels import canonical_bytes, mix64, seed_word, sha256_hex
+from collapse_guard.mixing.arguments import check_whole
 from collapse_guard.mixing.quotas import Shortage
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class MixPlan:
         real_amount, synthetic_amount: what trains, in ``unit``.
         real_weight, synthetic_weight: what a row of each kind weighs; 1 unless ``mix.weights`` says otherwise.
         left: synthetic rows that stayed out.
-        short: what was wanted and not there.
+        short: what was wanted and not there, and what caps held back of it.
         n_topped_up_rows: synthetic rows that stand in for real ones that a class lacks of its reference.
         pool_digests: digests of the two pools; a plan fits no others.
     """
@@ -110,7 +111,7 @@ class MixPlan:
             "real_weight": self.real_weight,
             "synthetic_weight": self.synthetic_weight,
             "left": asdict(self.left),
-            "short": [asdict(shortage) for shortage in self.short],
+            "short": [shortage.as_dict() for shortage in self.short],
             "n_topped_up_rows": self.n_topped_up_rows,
             "unit": self.unit,
             "seed": self.seed,
@@ -137,8 +138,10 @@ class MixPlan:
         """Return the output rows interleaved at random, int64 of shape (rows,).
 
         Numbers below ``real.size`` are places in ``real``, the others in ``chosen``. The order is the same in every
-        process; any stretch of it is a random sample of the output.
+        process; any stretch of it is a random sample of the output. Raises InputError for a seed that is none.
         """
+        if seed is not None:
+            check_whole("seed", seed, least=0)
         start = int(seed_word(self.seed if seed is None else seed)[0])
         words = np.arange(self.n_rows, dtype=np.uint64) + np.uint64(start)
         keys: NDArray[np.uint64] = mix64(mix64(words) + words)
@@ -191,7 +194,7 @@ def _plan_of(table: pa.Table, facts: dict[str, Any]) -> MixPlan:
         facts["n_pool_rows"],
         **numbers,
         left=Left(**facts["left"]),
-        short=tuple(Shortage(**shortage) for shortage in facts["short"]),
+        short=tuple(Shortage.of_dict(shortage) for shortage in facts["short"]),
         n_topped_up_rows=facts["n_topped_up_rows"],
         unit=facts["unit"],
         seed=facts["seed"],

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from collapse_guard.errors import ContractError
+from collapse_guard.mixing.arguments import check_caps, check_kind, check_policy, check_reference
 from collapse_guard.mixing.budget import budgeted_rows, strata_of
 from collapse_guard.mixing.caps import RealPart, eligible
 from collapse_guard.mixing.plan import Left, MixPlan
-from collapse_guard.mixing.settle import Task, settled, shortages, task_of
+from collapse_guard.mixing.pool import Pool
+from collapse_guard.mixing.settle import Task, settled, task_of
+from collapse_guard.mixing.shortages import shortages
 from collapse_guard.mixing.weights import part_weights
 
 if TYPE_CHECKING:
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from collapse_guard.mixing.pool import Pool
     from collapse_guard.mixing.quotas import Shortage
     from collapse_guard.policy import Policy
 
@@ -42,7 +44,11 @@ def plan_mix(real: Pool, synthetic: Pool, policy: Policy, *, reference: Mapping[
         policy: its ``mix``, ``sources`` and ``provenance`` sections decide.
         reference: real amount per class of the manifest that classes are measured against; ``real`` if left out.
 
-    Raises ContractError if ``when_short`` is ``fail`` and something is short, or if the floors exceed the budget.
+    Where a cap cuts across wanted shares or classes, rows of other lots stand in for those it holds back: tails are
+    topped up first, then what each group has is as near to what it wants as the caps allow. ``short`` names the caps.
+
+    Raises ContractError if ``when_short`` is ``fail`` and something is short, or if the floors exceed the budget;
+    InputError for arguments of other types, and for a capped source that is not there beside one of almost its name.
 
     >>> import pyarrow as pa
     >>> from collapse_guard.mixing import Pool
@@ -53,6 +59,7 @@ def plan_mix(real: Pool, synthetic: Pool, policy: Policy, *, reference: Mapping[
     >>> plan_mix(pool, pool, policy_from_mapping({"version": 1, "mix": {"real_min_share": 0.75}})).chosen.size
     2
     """
+    _check_call(real, synthetic, policy, reference)
     order = eligible(synthetic, policy)
     held = real.label.sums(real.amount)
     if reference is None:
@@ -107,6 +114,15 @@ def _beside(
             break
         kept, here = more, task.beside(RealPart.of_rows(real, more))
     return kept, here, short
+
+
+def _check_call(real: Pool, synthetic: Pool, policy: Policy, reference: Mapping[str, float] | None) -> None:
+    for name, pool in (("real", real), ("synthetic", synthetic)):
+        check_kind(name, pool, Pool, "make one with Pool.of_rows, or plan over datasets (collapse_guard.plan_mix)")
+    check_policy(policy)
+    if reference is not None:
+        check_reference(reference)
+    check_caps(policy, {*real.source.names, *synthetic.source.names})
 
 
 def _check_short(short: tuple[Shortage, ...], policy: Policy) -> None:

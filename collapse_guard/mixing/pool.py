@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collapse_guard.errors import ProvenanceError
+from collapse_guard.errors import InputError, ProvenanceError
 from collapse_guard.kernels import class_names, id_words, not_amounts, sha256_hex
+from collapse_guard.mixing.arguments import check_kind, check_vector
 from collapse_guard.records import AMOUNT, GENERATION, GENERATOR, ID, SOURCE, UNKNOWN_GENERATION
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ class Codes:
 
     @classmethod
     def of_column(cls, column: pa.Array | pa.ChunkedArray) -> Codes:
-        """Return the codes of a column of names; null is no name."""
+        """Return the codes of a column of names; null is no name. Raises InputError for what is no Arrow array."""
+        if not isinstance(column, pa.Array | pa.ChunkedArray):
+            raise InputError(f"a column must be an Arrow array, got {type(column).__name__}; make one with pa.array")
         names = pc.unique(column.cast(pa.string())).drop_null().sort()
         found = pc.index_in(column.cast(pa.string()), value_set=names).fill_null(-1)
         whole = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
@@ -57,7 +60,7 @@ def ids_digest(id_hi: NDArray[np.uint64], id_lo: NDArray[np.uint64]) -> str:
 
 @dataclass(frozen=True)
 class Pool:
-    """Rows that could enter; every array has shape (rows,).
+    """Rows that could enter; every array has shape (rows,), InputError is raised for others.
 
     Args:
         id_hi, id_lo: content ids, uint64.
@@ -76,6 +79,15 @@ class Pool:
     generation: NDArray[np.int64]
     keep: NDArray[np.bool_]
 
+    def __post_init__(self) -> None:
+        n_rows = len(self.id_hi)
+        arrays = {name: getattr(self, name) for name in ("id_hi", "id_lo", "amount", "generation", "keep")}
+        for name, values in arrays.items():
+            check_vector(name, values, n_rows)
+        for name in ("source", "generator", "label"):
+            check_kind(name, getattr(self, name), Codes, "make it with Codes.of_column")
+            check_vector(f"{name}.of", getattr(self, name).of, n_rows)
+
     @property
     def n_rows(self) -> int:
         """Rows of the pool."""
@@ -90,8 +102,10 @@ class Pool:
     def of_rows(cls, rows: pa.Table, *, class_column: str | None = None, keep: Any = None) -> Pool:
         """Return tagged rows as a pool: ``cg_amount`` says how much each is, 1 if it is not there.
 
-        Raises ProvenanceError for rows without tags and for amounts that are negative or not finite.
+        Raises ProvenanceError for rows without tags and for amounts that are negative or not finite, InputError for
+        what is no table and for verdicts of other rows.
         """
+        check_kind("rows", rows, pa.Table, "tag them first, and pass them as an Arrow table")
         missing = [name for name in (ID, SOURCE, GENERATOR, GENERATION) if name not in rows.schema.names]
         if missing:
             raise ProvenanceError(f"rows lack the provenance columns {', '.join(missing)}; tag them first")

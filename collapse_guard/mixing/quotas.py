@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,19 +21,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """A group that gave less than wanted.
+    """A group that gave less than wanted, or less than would have entered without a cap.
+
+    Args:
+        name: the source, class, generation or generator.
+        wanted: amount that was wanted of it; of a capped group, what it would have if it gave the wanted ones all they
+            lack.
+        found: amount of it that can enter.
+        held_by: what keeps rows out that are there: of a wanted group the capped groups that rows of it are left of, of
+            a capped group the rule of the policy; empty if there are no more rows.
 
     >>> Shortage("source 'bot'", 40.0, 25.0).describe("rows")
     "source 'bot' has 25 of 40 rows"
+    >>> Shortage("generator 'm@1'", 40.0, 25.0, ("mix.per_generator_max_share 0.2",)).describe("rows")
+    "generator 'm@1' has 25 of 40 rows, held back by mix.per_generator_max_share 0.2"
     """
 
     name: str
     wanted: float
     found: float
+    held_by: tuple[str, ...] = ()
 
     def describe(self, unit: str) -> str:
         """Return it as a clause."""
-        return f"{self.name} has {self.found:.12g} of {self.wanted:.12g} {unit}"
+        said = f"{self.name} has {self.found:.12g} of {self.wanted:.12g} {unit}"
+        by = ", ".join(self.held_by)
+        return f"{said}, held back by {by}" if by else said
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values; what holds nothing back is not in it."""
+        held = {"held_by": list(self.held_by)} if self.held_by else {}
+        return {"name": self.name, "wanted": self.wanted, "found": self.found} | held
+
+    @classmethod
+    def of_dict(cls, values: Mapping[str, Any]) -> Shortage:
+        """Return what :meth:`as_dict` gave; raises TypeError for anything else."""
+        return cls(**{**values, "held_by": tuple(values.get("held_by", ()))})
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from collapse_guard.mixing.caps import Cap, RealPart, caps_of, largest_total, room, synthetic_limit, within_caps
-from collapse_guard.mixing.quotas import Groups, Shortage, base_of, class_shares, lacking, wanted_shares
+from collapse_guard.mixing.caps import Cap, RealPart, caps_of, largest_total, room, synthetic_limit, under, within_caps
+from collapse_guard.mixing.leftover import completed
+from collapse_guard.mixing.lots import Lots, lots_of
+from collapse_guard.mixing.quotas import Groups, base_of, class_shares, lacking, wanted_shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 #: everything would need as many rounds as there are rows.
 _PLAIN_ROUNDS: Final = 64
 _HALVINGS: Final = 48
+#: Sizes are so near that entries for one serve for the other: what they lose is filled up by rows that still fit.
+_NEAR: Final = 1e-3
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Task:
         """Whether sources ask for shares of the output."""
         return self.groups is not None and self.groups.kind == "source"
 
-    @property
+    @cached_property
     def available(self) -> float:
         """Amount that could enter, repeats and all."""
         once = math.fsum(self.pool.amount[self.order])
@@ -108,6 +112,17 @@ class Task:
         whole = self.real.amount + self.most
         return take(self, whole, self.wanted(whole))
 
+    @cached_property
+    def full(self) -> Choice:
+        """What is taken where every group gives what it can."""
+        choice = _at_its_size(self.real.amount, self.start, lambda total: take(self, total, self.wanted(total)))
+        return completed(self, choice)
+
+    @cached_property
+    def lots(self) -> Lots | None:
+        """Rows by group and caps; None if no cap cuts across the groups, or too many do."""
+        return None if self.groups is None else lots_of(self.pool, self.groups, self.caps, real=self.real.amount)
+
     @property
     def _supply(self) -> list[float]:
         return [] if self.groups is None else self.groups.supply.tolist()
@@ -123,6 +138,7 @@ class Choice:
         n_topped_up: entries that stand in for real rows which their class lacks.
         wanted, found: amounts per group, shape (groups,).
         is_short: which groups have less than wanted, by a row of theirs or more, shape (groups,).
+        again: what is taken of the same entries if the output has another size; None if others could fit better.
     """
 
     chosen: NDArray[np.int64]
@@ -131,6 +147,7 @@ class Choice:
     wanted: NDArray[np.float64]
     found: NDArray[np.float64]
     is_short: NDArray[np.bool_]
+    again: Callable[[float], Choice] | None = None
 
 
 def task_of(
@@ -163,8 +180,17 @@ def task_of(
 
 def take(task: Task, total: float, wanted: NDArray[np.float64]) -> Choice:
     """Return what is taken if the whole output has size ``total``, and ``wanted`` is wanted of the groups."""
+    entries, n_ahead = (task.order, 0) if task.groups is None else _entries(task, task.groups, wanted)
+    if task.lots is None or within_caps(entries, task.pool.amount, task.caps, total).size == entries.size:
+        return _cut(task, wanted, entries, n_ahead, total)
+    entries, n_ahead = _spread_entries(task, task.lots, total, wanted)
+    choice = _cut(task, wanted, entries, n_ahead, total)
+    return choice if task.lots.whole else replace(choice, again=partial(_cut, task, wanted, entries, n_ahead))
+
+
+def _cut(task: Task, wanted: NDArray[np.float64], entries: NDArray[np.int64], n_ahead: int, total: float) -> Choice:
+    """Return the entries that stay under the caps of a whole of size ``total``, and under the limit."""
     groups, amount = task.groups, task.pool.amount
-    entries, n_ahead = (task.order, 0) if groups is None else _entries(task, groups, wanted)
     places = within_caps(entries, amount, task.caps, total)
     if math.isfinite(task.limit):
         sums = np.cumsum(amount[entries[places]])
@@ -175,34 +201,41 @@ def take(task: Task, total: float, wanted: NDArray[np.float64]) -> Choice:
     return Choice(chosen, math.fsum(amount[chosen]), int((places < n_ahead).sum()), wanted, found, short)
 
 
+def _counts(task: Task, groups: Groups, wanted: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many entries of each group top it up, and how many there are in all, each of shape (groups,)."""
+    if task.of_sources:
+        return np.zeros(wanted.size, dtype=np.int64), groups.filled(wanted)
+    ahead = groups.filled(np.minimum(task.first_lacks, wanted))
+    return ahead, np.maximum(groups.filled(wanted, carry=True), ahead)
+
+
 def _entries(task: Task, groups: Groups, wanted: NDArray[np.float64]) -> tuple[NDArray[np.int64], int]:
     """Return entries in the order in which they are taken, and how many of them top a class up."""
-    none = np.zeros(wanted.size, dtype=np.int64)
-    if task.of_sources:
-        return groups.entries(none, groups.filled(wanted)), 0
-    ahead = groups.filled(np.minimum(task.first_lacks, wanted))
-    both = np.maximum(groups.filled(wanted, carry=True), ahead)
-    parts = groups.entries(none, ahead), groups.entries(ahead, both)
+    ahead, both = _counts(task, groups, wanted)
+    parts = groups.entries(np.zeros_like(ahead), ahead), groups.entries(ahead, both)
     return np.concatenate(parts), int(parts[0].size)
+
+
+def _spread_entries(task: Task, lots: Lots, total: float, wanted: NDArray[np.float64]) -> tuple[NDArray[np.int64], int]:
+    """Return entries as :func:`_entries` does, of the lots that leave every group the most under all caps."""
+    groups = lots.groups
+    ahead, both = (
+        np.array([groups.amount_of(group, count) for group, count in enumerate(counts.tolist())])
+        for counts in _counts(task, groups, wanted)
+    )
+    counts = lots.counts(total, task.limit, ahead, both)
+    entries = lots.cells.entries(np.zeros_like(counts), counts)
+    tops = under(groups.of[entries], task.pool.amount[entries], ahead)
+    return np.concatenate([entries[tops], entries[~tops]]), int(tops.sum())
 
 
 def settled(task: Task) -> Choice:
     """Return the choice."""
     if task.policy.mix.when_short == "stop" and task.asked.is_short.any():
         whole = task.real.amount + task.most
-        return _stopped(task, _at_its_size(task.real.amount, whole, partial(take, task, wanted=task.asked.wanted)))
-    return _at_its_size(task.real.amount, task.start, lambda total: take(task, total, task.wanted(total)))
-
-
-def shortages(task: Task) -> tuple[Shortage, ...]:
-    """Return the groups that have less than was wanted of them, before anything gives less because of it."""
-    groups = task.groups
-    if groups is None:
-        return ()
-    return tuple(
-        Shortage(f"{groups.kind} {groups.names[n]!r}", float(task.asked.wanted[n]), float(task.asked.found[n]))
-        for n in np.flatnonzero(task.asked.is_short).tolist()
-    )
+        choice = _at_its_size(task.real.amount, whole, partial(take, task, wanted=task.asked.wanted))
+        return completed(task, _stopped(task, choice))
+    return task.full
 
 
 def _stopped(task: Task, choice: Choice) -> Choice:
@@ -228,6 +261,8 @@ def _at_its_size(real: float, start: float, take_at: Callable[[float], Choice]) 
         now = real + choice.amount
         if now >= total * (1 - 1e-12):
             return choice
+        if choice.again is not None and now >= total * (1 - _NEAR):
+            take_at = choice.again
         total = now
     low, high, choice = real, total, take_at(real)
     for _ in range(_HALVINGS):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from collapse_guard.errors import InputError
+from collapse_guard.mixing.arguments import check_kind, check_number, check_vector, check_whole
 from collapse_guard.mixing.caps import room
 from collapse_guard.stats.share import log_p_share_below
 
@@ -62,12 +63,15 @@ def window_shares(
         amount: how much each row is, shape (rows,).
         window_rows: rows of a window, 1 or more.
 
-    Raises InputError for no rows, and for numbers that no name stands for.
+    Raises InputError for no rows, for numbers that no name stands for, and for arguments of other types.
 
     >>> shares = window_shares(np.array([0, 1, 0, 0]), ["real", "synthetic"], np.ones(4), window_rows=2)
     >>> shares.whole.tolist(), shares.windows.tolist()
     ([0.75, 0.25], [[0.5, 0.5], [1.0, 0.0]])
     """
+    check_vector("groups", groups)
+    check_vector("amount", amount, groups.size)
+    check_whole("window_rows", window_rows, least=0)
     if groups.size == 0 or window_rows < 1:
         raise InputError(f"shares need rows and windows of 1 or more, got {groups.size} and {window_rows}")
     n_windows, n_groups = -(-groups.size // window_rows), len(names)
@@ -114,7 +118,16 @@ def broken_shares(shares: WindowShares, bounds: Sequence[tuple[str, str, float]]
         alpha: P(any window of a shuffled output that keeps its bounds is reported); Hoeffding's bound without
             replacement, spread over windows and bounds. Of rows of different sizes, each is worth what it has above
             the limit over the largest amount of a row: a valid bound that finds less.
+
+    Raises InputError for arguments of other types and for an ``alpha`` that is no chance.
     """
+    check_kind("shares", shares, WindowShares, "make them with window_shares")
+    check_number("alpha", alpha)
+    if not 0 < alpha <= 1:
+        raise InputError(f"alpha must be above 0 and at most 1, got {alpha!r}")
+    for each in bounds:
+        if len(each) != len(("group", "bound", "limit")) or each[1] not in ("floor", "cap"):
+            raise InputError(f"a bound is (group, 'floor' or 'cap', limit), got {each!r}")
     found = []
     places = {name: place for place, name in enumerate(shares.names)}
     n_tests = max(1, len(bounds) * len(shares.windows))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from collapse_guard.mixing.arguments import check_number
+
 
 def golden_real_share(ratio: float) -> float:
     """Return the optimal total weight of real rows, in (0, 1), for ``ratio`` = real amount / synthetic amount.
@@ -12,11 +14,12 @@ def golden_real_share(ratio: float) -> float:
     real rows, ``k / (1 + k)``, so that a floor on rows holds on weights too. It is optimal where each generation is
     trained on fresh real rows and the last model's rows, for Gaussian and generalised linear models.
 
-    Source: He et al. 2025, arXiv 2502.18049.
+    Raises InputError for a ratio that is no number of 0 or more. Source: He et al. 2025, arXiv 2502.18049.
 
     >>> round(golden_real_share(1.0), 3)
     0.618
     """
+    check_number("ratio", ratio)
     if ratio <= 0:
         return 0.0
     return 2 / (1 + math.sqrt(1 + 4 / ratio))  # the root without cancellation at large ratios

@@ -97,8 +97,10 @@ def under(rows: list[Row], key: Callable[[Row], object], cap: Callable[[Row], Fr
     return kept
 
 
-def slow_caps(rows: list[Row], real: Sequence[Row], policy: Policy, total: Fraction) -> list[Row]:
-    """Return the rows that stay under the caps of an output of size ``total``."""
+def slow_bounds(
+    real: Sequence[Row], policy: Policy, total: Fraction
+) -> list[tuple[str, Callable[[Row], object], Callable[[Row], Fraction | None]]]:
+    """Return the kinds of caps: what they are called, the group of a row, the limit of its group; None for no cap."""
     mix = policy.mix
 
     def of_source(row: Row) -> Fraction | None:
@@ -119,10 +121,19 @@ def slow_caps(rows: list[Row], real: Sequence[Row], policy: Policy, total: Fract
             return None
         return sum(other.amount for other in real if other.label == row.label) * exact(share) / (1 - exact(share))
 
-    rows = under(rows, lambda row: row.source, of_source)
-    rows = under(rows, lambda row: row.generation, of_generation)
-    rows = under(rows, lambda row: row.generator, of_generator)
-    return under(rows, lambda row: row.label, of_class)
+    return [
+        ("source", lambda row: row.source, of_source),
+        ("generation", lambda row: row.generation, of_generation),
+        ("generator", lambda row: row.generator, of_generator),
+        ("class", lambda row: row.label, of_class),
+    ]
+
+
+def slow_caps(rows: list[Row], real: Sequence[Row], policy: Policy, total: Fraction) -> list[Row]:
+    """Return the rows that stay under the caps of an output of size ``total``."""
+    for _, key, cap in slow_bounds(real, policy, total):
+        rows = under(rows, key, cap)
+    return rows
 
 
 def slow_limit(real: Sequence[Row], policy: Policy) -> Fraction | None:
@@ -165,7 +176,21 @@ def slow_base(shares: dict[str, Fraction], supply: dict[str, int], limit: Fracti
     return Fraction(10**12)
 
 
-def slow_candidates(
+@dataclass(frozen=True)
+class Quota:
+    """What is wanted of a class or source: amounts, and the entries (pass, row) that come first and in all."""
+
+    wanted: Fraction
+    ahead: list[tuple[int, Row]]
+    both: list[tuple[int, Row]]
+
+
+def slow_passes(policy: Policy) -> int:
+    """Return how often a row may stand."""
+    return 1 if isinstance(policy.mix.when_short, str) else policy.mix.when_short.repeat
+
+
+def slow_quotas(
     good: list[Row],
     real: Sequence[Row],
     policy: Policy,
@@ -173,26 +198,18 @@ def slow_candidates(
     *,
     held: Mapping[str, int],
     reference: Mapping[str, int],
-) -> list[Row]:
-    """Return entries in the order in which they are taken: what the wanted shares of this size ask for."""
-    passes = 1 if isinstance(policy.mix.when_short, str) else policy.mix.when_short.repeat
-    limit = slow_limit(real, policy)
+) -> dict[str, Quota]:
+    """Return what an output of this size wants of each source or class, those that are served first in front."""
+    passes, limit = slow_passes(policy), slow_limit(real, policy)
     shares = {name: exact(source.share) for name, source in policy.sources.items() if source.share is not None}
-    rank = {row.id: place for place, row in enumerate(good)}
-
-    def sorted_entries(entries: Iterable[tuple[int, Row]]) -> list[Row]:
-        return [row for _, row in sorted(entries, key=lambda entry: (entry[0], rank[entry[1].id]))]
-
     if shares:
         supply = {name: passes * sum(row.amount for row in good if row.source == name) for name in shares}
         base = total if limit is None else min(total, slow_base(shares, supply, limit))
-        groups = [
-            slow_group([row for row in good if row.source == name], share * base, passes)
-            for name, share in shares.items()
-        ]
-        return sorted_entries(entry for group in groups for entry in group)
-    if policy.mix.balance == "none":
-        return good
+        quotas = {}
+        for name, share in sorted(shares.items()):
+            rows = [row for row in good if row.source == name]
+            quotas[name] = Quota(share * base, [], slow_group(rows, share * base, passes))
+        return quotas
     whole = sum(reference.values())
     by_class = {
         name: [row for row in good if row.label == name]
@@ -206,14 +223,41 @@ def slow_candidates(
         left -= min(lacks[name], Fraction(passes * sum(row.amount for row in rows)))
     ahead = {name: slow_group(rows, lacks[name], passes) for name, rows in by_class.items()}
     rest = most - sum(row.amount for group in ahead.values() for _, row in group)
-    after, over = [], Fraction(0)
+    quotas, over = {}, Fraction(0)
     for name, rows in by_class.items():
-        wanted = lacks[name] + rest * (Fraction(reference[name], whole) if whole else 0) + over
-        both = slow_group(rows, wanted, passes)
+        wanted = lacks[name] + rest * (Fraction(reference[name], whole) if whole else 0)
+        both = slow_group(rows, wanted + over, passes)
         if len(both) < len(rows) * passes:
-            over = wanted - sum(row.amount for _, row in both)
-        after += both[len(ahead[name]) :]
-    return sorted_entries(entry for group in ahead.values() for entry in group) + sorted_entries(after)
+            over = wanted + over - sum(row.amount for _, row in both)
+        quotas[name] = Quota(wanted, ahead[name], max(ahead[name], both, key=len))
+    return quotas
+
+
+def slow_candidates(
+    good: list[Row],
+    real: Sequence[Row],
+    policy: Policy,
+    total: Fraction,
+    *,
+    held: Mapping[str, int],
+    reference: Mapping[str, int],
+) -> list[Row]:
+    """Return entries in the order in which they are taken: what the wanted shares of this size ask for."""
+    if not wants(policy):
+        return good
+    rank = {row.id: place for place, row in enumerate(good)}
+
+    def sorted_entries(entries: Iterable[tuple[int, Row]]) -> list[Row]:
+        return [row for _, row in sorted(entries, key=lambda entry: (entry[0], rank[entry[1].id]))]
+
+    quotas = slow_quotas(good, real, policy, total, held=held, reference=reference).values()
+    first = sorted_entries(entry for quota in quotas for entry in quota.ahead)
+    return first + sorted_entries(entry for quota in quotas for entry in quota.both[len(quota.ahead) :])
+
+
+def wants(policy: Policy) -> bool:
+    """Return whether amounts of sources or classes are wanted."""
+    return policy.mix.balance == "anchor" or any(source.share is not None for source in policy.sources.values())
 
 
 def slow_take(
@@ -225,7 +269,7 @@ def slow_take(
     held: Mapping[str, int],
     reference: Mapping[str, int],
 ) -> list[Row]:
-    """Return what is taken if the whole output has size ``total``."""
+    """Return what is taken if the whole output has size ``total``, first rows first under each cap."""
     good = in_order(made, policy)
     rows = slow_candidates(good, real, policy, total, held=held, reference=reference)
     return under(slow_caps(rows, real, policy, total), lambda _: 0, lambda _: slow_limit(real, policy))
@@ -235,7 +279,7 @@ def slow_plan(made: Sequence[Row], real: Sequence[Row], policy: Policy, referenc
     """Return the ids of the largest choice that keeps every cap at its own size, sorted, each as often as it stands."""
     held = of_classes(real)
     amount = sum(row.amount for row in real)
-    passes = 1 if isinstance(policy.mix.when_short, str) else policy.mix.when_short.repeat
+    passes = slow_passes(policy)
     total = Fraction(amount + passes * sum(row.amount for row in made))
     while True:
         taken = slow_take(made, real, policy, total, held=held, reference=reference)

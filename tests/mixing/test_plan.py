@@ -88,6 +88,13 @@ def test_a_plan_comes_back_from_its_file(plan: MixPlan, tmp_path: Path) -> None:
     assert np.array_equal(back.order(), plan.order())
 
 
+def test_what_caps_hold_back_comes_back_and_plans_without_it_read_as_before(plan: MixPlan, tmp_path: Path) -> None:
+    held = (Shortage("class 'q'", 2.0, 1.0, ("generator 'g@1'", "generation 1")), Shortage("class 'r'", 2.0, 1.0))
+    capped = replace(plan, short=held)
+    assert MixPlan.load(capped.save(tmp_path / "plan.parquet")).short == held
+    assert capped.facts["short"][1] == {"name": "class 'r'", "wanted": 2.0, "found": 1.0}
+
+
 def test_a_plan_of_no_row_comes_back(tmp_path: Path) -> None:
     nothing = plan_mix(pool_of([]), pool_of([]), Policy.coerce({"version": 1}))
     assert MixPlan.load(nothing.save(tmp_path / "plan.parquet")) == nothing

@@ -256,4 +256,4 @@ def test_a_class_cap_holds_for_the_top_up_as_well() -> None:
     policy = anchored(per_class_max_synthetic_share=0.5)
     found = plan(real_classes({"x": 90, "y": 5}), made, policy, {"x": 90.0, "y": 30.0})
     assert taken(found, made, "label") == {"y": 5}
-    assert Shortage("class 'y'", 25 + 5 / 4, 5.0) in found.short
+    assert Shortage("class 'y'", 25 + 5 / 4, 5.0, ("mix.per_class_max_synthetic_share 0.5",)) in found.short
