@@ -259,6 +259,7 @@ from transformers import (
 )
 
 torch.set_num_threads(1)
+torch.manual_seed(0)
 with open("lines.json") as file:
     data = Dataset.from_dict(json.load(file))
 
