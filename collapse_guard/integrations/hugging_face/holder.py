@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections.abc import Mapping
-from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -35,6 +33,7 @@ from collapse_guard.integrations.hugging_face.tags import arrow_rows
 from collapse_guard.kernels import id_words
 from collapse_guard.manifest import Manifest, Takedowns, load_manifest, load_takedowns, write_manifest
 from collapse_guard.manifest.index import index_of
+from collapse_guard.mixing.arguments import check_reference
 from collapse_guard.monitor import Anchor, coverage_of, read_anchor, write_anchor
 from collapse_guard.policy import Policy
 from collapse_guard.records import ID, SCORE, Evidence, Origin
@@ -367,10 +366,7 @@ def _amounts_per_class(reference: Any) -> Mapping[str, float] | None:
     if reference is None:
         return None
     if isinstance(reference, Mapping):
-        for label, amount in reference.items():
-            if not isinstance(label, str) or not isinstance(amount, Real) or not 0 <= float(amount) < math.inf:
-                text = f"reference gives an amount of 0 or more for each class by its name, got {label!r}: {amount!r}"
-                raise InputError(f"{text}; name classes as text")
+        check_reference(reference)
         return reference
     manifest = reference if isinstance(reference, Manifest) else load_manifest(reference)
     found = manifest.amount_by("class", "origin").items()

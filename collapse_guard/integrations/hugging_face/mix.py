@@ -13,6 +13,7 @@ from collapse_guard.integrations.hugging_face.tags import arrow_rows
 from collapse_guard.kernels import id_words
 from collapse_guard.mixing import MixPlan, broken, measured_shares
 from collapse_guard.mixing import plan_mix as plan_pools
+from collapse_guard.mixing.arguments import check_whole
 from collapse_guard.mixing.pool import ids_digest
 from collapse_guard.policy import Policy
 from collapse_guard.records import ID, PROVENANCE_COLUMNS, SCORE
@@ -53,9 +54,8 @@ def plan_mix(
     (5, 0.6)
     """
     rules = Policy.coerce(policy)
-    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
-        raise InputError(f"seed must be a whole number of 0 or more, got {seed!r}")
     if seed is not None:
+        check_whole("seed", seed, least=0)
         rules = rules.model_copy(update={"mix": rules.mix.model_copy(update={"seed": seed})})
     tables = [_tagged_rows(given, rules, kind) for given, kind in ((real, "real"), (synthetic, "synthetic"))]
     if tables[0].num_rows == 0:
