@@ -295,7 +295,7 @@ def test_on_a_cuda_device_no_batch_waits_for_the_device(tmp_path: Path) -> None:
 # ------------------------------------------------------------------ two ranks
 
 RANKS = """
-import json, os, sys, time
+import json, os, sys, weakref
 from datetime import timedelta
 import torch, torch.distributed as dist, torch.multiprocessing as mp
 from collapse_guard import GuardSession
@@ -322,8 +322,12 @@ def work(rank, case, folder):
                 break
         if guard.end_epoch(model):
             break
+    group = weakref.ref(guard.ranks.group)
     guard.finish(model)
-    state = {"n_done": n_done, "halted": guard.halted, "state": guard.state_dict()}
+    left = group() is None
+    again = guard.ranks.summed([1])
+    guard.ranks.leave()
+    state = {"n_done": n_done, "halted": guard.halted, "state": guard.state_dict(), "left": left, "again": again}
     with open(f"{folder}/rank-{rank}.json", "w") as file:
         json.dump(state, file)
     dist.destroy_process_group()
@@ -350,6 +354,15 @@ def test_uneven_ranks_end_and_agree_on_every_row(tmp_path: Path, case: str, n_re
     assert first["state"] == second["state"]
     assert first["state"]["batches"]["counts"][1] == n_real
     assert json.loads((tmp_path / "run.json").read_text())["batches"]["n_ranks"] == 2
+
+
+@pytest.mark.slow
+def test_the_group_of_the_guard_does_not_outlive_its_run_and_can_be_made_again(tmp_path: Path) -> None:
+    done = on_two_ranks(tmp_path, "uneven")
+    assert done.returncode == 0, done.stderr[-2000:]
+    for rank in (0, 1):  # threads of a group that is there when Python ends abort the process, now and then
+        said = json.loads((tmp_path / f"rank-{rank}.json").read_text())
+        assert (said["left"], said["again"]) == (True, [2])
 
 
 @pytest.mark.slow

@@ -38,9 +38,20 @@ class Ranks:
         is_several = distributed.is_available() and distributed.is_initialized()
         self.rank = distributed.get_rank() if is_several else 0
         self.size = distributed.get_world_size() if is_several else 1
-        self.group: Any = None
+        self._timeout = timeout
+        self._group: Any = None
         if self.size > 1:
-            self.group = distributed.new_group(backend="gloo", timeout=timeout)
+            self._group = self._made()
+
+    @property
+    def group(self) -> Any:
+        """The group; made anew, by all ranks together, if it was left before."""
+        if self._group is None:
+            self._group = self._made()
+        return self._group
+
+    def _made(self) -> Any:
+        return distributed.new_group(backend="gloo", timeout=self._timeout)
 
     def gathered(self, value: T) -> list[T]:
         """Return ``value`` of every rank, in their order; plain values only, at looks and not at steps."""
@@ -59,10 +70,16 @@ class Ranks:
         summed: list[int] = total.tolist()
         return summed
 
-    def barrier(self) -> None:
-        """Wait for all ranks."""
-        if self.size > 1:
-            distributed.barrier(group=self.group)
+    def leave(self) -> None:
+        """Wait for all ranks, then give the group back.
+
+        Its threads hold tensors: one that outlives the interpreter aborts the process, and a healthy run with it.
+        """
+        if self.size == 1:
+            return
+        distributed.barrier(group=self.group)
+        distributed.destroy_process_group(self.group)
+        self._group = None
 
 
 class Window:

@@ -345,7 +345,7 @@ class GuardSession:
         if n_trained and not self.halted and not self.run.is_looked_at(self._step):
             self._look(model)
         self.close()
-        self.ranks.barrier()  # no rank raises before the report is written
+        self.ranks.leave()  # no rank raises before the report is written
 
     def _count(self, step: int | None, epoch: int | None) -> None:
         self._step = self._step if step is None else step
