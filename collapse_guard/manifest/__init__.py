@@ -6,14 +6,8 @@ from collapse_guard.manifest.folders import index_folder
 from collapse_guard.manifest.header import FilterReceipt, Header, ParentLink
 from collapse_guard.manifest.ladder import Level
 from collapse_guard.manifest.loss import Loss, listed
-from collapse_guard.manifest.manifest import (
-    Manifest,
-    Mismatch,
-    build_manifest,
-    load_manifest,
-    manifest_of,
-    write_manifest,
-)
+from collapse_guard.manifest.making import build_manifest, manifest_of
+from collapse_guard.manifest.manifest import Manifest, Mismatch, load_manifest, write_manifest
 from collapse_guard.manifest.proof import (
     Proof,
     lost_real_rows,

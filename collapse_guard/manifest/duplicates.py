@@ -107,7 +107,7 @@ def _repeating(
 ) -> Iterator[tuple[duckdb.DuckDBPyConnection | None, list[tuple[int, int]]]]:
     """Give a connection with the rows whose ids may repeat, and ranges of ids to ask for; None where no id repeats."""
     manifest.check_readable()
-    words = manifest.repeated_words()
+    words = manifest.repeated_words
     if words is not None and not words.size:
         yield None, []
         return

@@ -19,7 +19,8 @@ from collapse_guard.manifest.folders import index_folder, refuse_outside
 from collapse_guard.manifest.header import ParentLink
 from collapse_guard.manifest.journal import Journal
 from collapse_guard.manifest.kinds import common_kind, shown
-from collapse_guard.manifest.manifest import manifest_of, write_manifest
+from collapse_guard.manifest.making import manifest_of
+from collapse_guard.manifest.manifest import write_manifest
 from collapse_guard.manifest.takedowns import load_takedowns
 from collapse_guard.manifest.writer import only_writer
 from collapse_guard.readers import data_files

@@ -1,39 +1,28 @@
-"""A manifest as one value: header and shards, built from tagged rows or put together, written and read."""
+"""A manifest as one value: header and shards; asked, verified, written and read."""
 
 from __future__ import annotations
 
-import datetime as dt
-import itertools
 import math
 import os
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Required, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from collapse_guard._atomic import write_bytes
 from collapse_guard.errors import ManifestError
-from collapse_guard.kernels import sha256_hex
 from collapse_guard.manifest.census import GROUPED, MAX_GROUPS, RunningCensus
+from collapse_guard.manifest.describing import described
 from collapse_guard.manifest.engine import connected
 from collapse_guard.manifest.folders import index_folder, refuse_outside
-from collapse_guard.manifest.header import SCHEMA, Header, IndexEntry, SourceEntry
-from collapse_guard.manifest.index import (
-    INDEX_SCHEMA,
-    Histogram,
-    cut,
-    histogram_digest,
-    index_of,
-    origin_name,
-    root_digest,
-    sorted_index,
-)
+from collapse_guard.manifest.header import Header
+from collapse_guard.manifest.index import INDEX_SCHEMA, sorted_index
 from collapse_guard.manifest.repeated import repeated_words
-from collapse_guard.manifest.shard import Shard, entry_of, read_again, shard_of, write_shard
-from collapse_guard.records import UNKNOWN_GENERATION, Origin
+from collapse_guard.manifest.shard import Shard, entry_of, read_again, write_shard
+from collapse_guard.records import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,12 +33,10 @@ if TYPE_CHECKING:
 
     from collapse_guard.manifest.census import Census, Sums
     from collapse_guard.manifest.engine import Limits
-    from collapse_guard.manifest.header import FilterReceipt, ParentLink, ShardEntry, TakedownEntry, Unit
+    from collapse_guard.manifest.header import ShardEntry
 
 
-MAX_GENERATION: Final = UNKNOWN_GENERATION - 1
 _CENSUS: Final = "_census"
-_REPEATED: Final = "_repeated_words"
 _SUMS: Final = "count(*), count(*) FILTER (amount > 0), fsum(amount)"
 
 
@@ -122,7 +109,7 @@ class Manifest:
         census = counted.census()
         self._keep(census)
         header = _header_figures(self.header)
-        found += _compared("", header, _header_figures(_described(self.header, seen, census.histogram())))
+        found += _compared("", header, _header_figures(described(self.header, seen, census.histogram())))
         return tuple(mismatch for mismatch in found if mismatch.expected != mismatch.found)
 
     def _keep(self, census: Census) -> None:
@@ -130,19 +117,17 @@ class Manifest:
         if census.n_groups <= MAX_GROUPS:
             self.__dict__[_CENSUS] = census
 
+    @cached_property
     def repeated_words(self) -> NDArray[np.uint64] | None:
-        """Return where to look for ids that stand twice: see :func:`~collapse_guard.manifest.repeated.repeated_words`.
+        """Where to look for ids that stand twice: see :func:`~collapse_guard.manifest.repeated.repeated_words`.
 
-        The parts are asked once. Raises ManifestError for a part that cannot be read.
+        Raises ManifestError for a part that cannot be read.
         """
-        if _REPEATED not in self.__dict__:
-            self.__dict__[_REPEATED] = repeated_words(self.shards)
-        held: NDArray[np.uint64] | None = self.__dict__[_REPEATED]
-        return held
+        return repeated_words(self.shards)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the fields: what was counted is not sent to other processes."""
-        return {name: value for name, value in self.__dict__.items() if name not in {_CENSUS, _REPEATED}}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def rows_by(self, *names: str, limits: Limits | None = None) -> dict[tuple[Any, ...], int]:
         """Return rows per combination of index columns, sorted."""
@@ -247,101 +232,6 @@ def _compared(part: str, recorded: dict[str, str], computed: dict[str, str]) -> 
     return [
         Mismatch(f"{part} {name}".strip(), recorded.get(name, absent), computed.get(name, absent)) for name in names
     ]
-
-
-class Facts(TypedDict, total=False):
-    """What a manifest says beside its rows; all but ``name`` and ``generation`` may be left out."""
-
-    name: Required[str]
-    generation: Required[int]
-    class_column: str | None
-    parents: Sequence[ParentLink]
-    filters: Sequence[FilterReceipt]
-    policy_digest: str | None
-    unit: Unit
-    unit_column: str | None
-    id_rule: str
-    takedowns: TakedownEntry | None
-
-
-def manifest_of(shards: Sequence[Shard], **facts: Unpack[Facts]) -> Manifest:
-    """Return the manifest of ``shards``, in the order of their names; ``facts`` are those of :class:`Facts`.
-
-    Raises ManifestError for no shard, for two of one name, and for a generation out of range.
-    """
-    if not shards:
-        raise ManifestError("a manifest needs rows, got none; add a source first")
-    if not 0 <= facts["generation"] <= MAX_GENERATION:
-        raise ManifestError(f"generation must be 0 to {MAX_GENERATION}, got {facts['generation']}")
-    ordered = sorted(shards, key=lambda shard: shard.entry.name)
-    twice = [a.entry.name for a, b in itertools.pairwise(ordered) if a.entry.name == b.entry.name]
-    if twice:
-        raise ManifestError(f"two shards are called {twice[0]!r}; give their files or sources names of their own")
-    counts: Histogram = Histogram()
-    for shard in ordered:
-        counts += shard.histogram()
-    lists = {"parents": tuple(facts.get("parents", ())), "filters": tuple(facts.get("filters", ()))}
-    nothing = sha256_hex([])
-    unfilled = Header.model_validate(
-        {
-            **facts,
-            **lists,
-            "schema": SCHEMA,
-            "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            "tool": f"collapse-guard {version('collapse-guard')}",
-            "sources": (),
-            "shards": (),
-            "root_digest": nothing,
-            "real_root_digest": nothing,
-            "class_histogram_digest": nothing,
-            "index": IndexEntry(folder="unwritten.index", rows=0),
-        }
-    )
-    return Manifest(_described(unfilled, ordered, counts), None, tuple(ordered))
-
-
-def _described(header: Header, shards: Sequence[Shard], counts: Histogram) -> Header:
-    """Return ``header`` with everything that its shards decide."""
-    n_rows = sum(shard.entry.rows for shard in shards)
-    return header.model_copy(
-        update={
-            "sources": _sources(shards, counts),
-            "shards": tuple(shard.entry for shard in shards),
-            "root_digest": root_digest(shard.entry.digest for shard in shards),
-            "real_root_digest": root_digest(shard.entry.real_digest for shard in shards if shard.entry.real_rows),
-            "class_histogram_digest": histogram_digest(counts),
-            "index": header.index.model_copy(update={"rows": n_rows}),
-        }
-    )
-
-
-def _sources(shards: Sequence[Shard], counts: Histogram) -> tuple[SourceEntry, ...]:
-    entries = []
-    for name in sorted({shard.entry.source for shard in shards}):
-        parts = [shard.entry for shard in shards if shard.entry.source == name]
-        origins = {origin_name(origin) for source, origin, *_ in counts if source == name}
-        generators = {generator for source, *_, generator in counts if source == name and generator is not None}
-        entries.append(
-            SourceEntry(
-                name=name,
-                origin=origins.pop() if len(origins) == 1 else Origin.MIXED.name.lower(),
-                generators=tuple(sorted(generators)),
-                rows=sum(part.rows for part in parts),
-                real_rows=sum(part.real_rows for part in parts),
-                amount=math.fsum(part.amount for part in parts),
-                root_digest=root_digest(part.digest for part in parts),
-            )
-        )
-    return tuple(entries)
-
-
-def build_manifest(rows: pa.Table, **facts: Unpack[Facts]) -> Manifest:
-    """Return the manifest of tagged training ``rows``, in memory; ``cg_amount`` is read if it is there.
-
-    Raises as :func:`manifest_of`, and ProvenanceError for rows that are not tagged.
-    """
-    index = index_of(rows, class_column=facts.get("class_column"))
-    return manifest_of([shard_of(part, name=f"{source}#{number}") for source, number, part in cut(index)], **facts)
 
 
 def write_manifest(manifest: Manifest, path: str | PathLike[str]) -> Manifest:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from collapse_guard.errors import ManifestError
 from collapse_guard.manifest.header import ParentLink
 from collapse_guard.manifest.ladder import refuse_other_rules
-from collapse_guard.manifest.manifest import Manifest, manifest_of
+from collapse_guard.manifest.making import manifest_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from collapse_guard.manifest.header import FilterReceipt, Header, TakedownEntry
+    from collapse_guard.manifest.manifest import Manifest
     from collapse_guard.manifest.shard import Shard
 
 #: What must be the same in all: rows of different ids, units or classes cannot be counted together.

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from collapse_guard.errors import ManifestError
 from collapse_guard.manifest.loss import LOST_SCHEMA
+from collapse_guard.manifest.shard import broken_part, missing_part
 from collapse_guard.records import Origin
 
 if TYPE_CHECKING:
@@ -123,11 +123,9 @@ def _real_rows(path: str, lo: int, hi: int, columns: Sequence[str]) -> pa.Table:
                 list(groups_in_range(part, lo, hi)), columns=[*columns, "origin"], use_threads=False
             )
     except FileNotFoundError:
-        text = f"{path}: no such part of the index; restore it, or write the manifest again"
-        raise ManifestError(text, path=path) from None
+        raise missing_part(path) from None
     except (pa.ArrowException, OSError, ValueError) as error:
-        text = f"{path}: not a readable part of an index, it was cut or changed; restore it"
-        raise ManifestError(text, path=path) from error
+        raise broken_part(path) from error
     high = rows.column("id_hi").to_numpy()
     keep = (high >= lo) & (high <= hi) & (rows.column("origin").to_numpy() == Origin.REAL)
     plain = pa.schema([LOST_SCHEMA.field(name) for name in columns])

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from collapse_guard._atomic import write_bytes
 from collapse_guard.errors import ManifestError
-from collapse_guard.kernels import not_amounts, sha256_hex
+from collapse_guard.kernels import LARGEST_AMOUNT, not_amounts, sha256_hex
 from collapse_guard.manifest.census import census_of
 from collapse_guard.manifest.columns import values_of
 from collapse_guard.manifest.header import ShardEntry
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 #: Rows of a row group: a range of ids is read without the rest.
 _GROUP_ROWS: Final = 1 << 17
-#: Whole numbers below it are exact as floats, and so are their sums.
-_EXACT: Final = float(1 << 53)
 _TEXT: Final = [column.name for column in INDEX_SCHEMA if pa.types.is_string(column.type)]
 #: The index with its texts as dictionaries.
 _CODED: Final = pa.schema(
@@ -123,7 +121,7 @@ def _total(amounts: NDArray[np.float64]) -> float:
     1.0
     """
     total = float(amounts.sum())
-    is_exact = total < _EXACT and np.array_equal(amounts, np.floor(amounts))
+    is_exact = total < LARGEST_AMOUNT and np.array_equal(amounts, np.floor(amounts))
     return total if is_exact else math.fsum(amounts)
 
 
@@ -196,7 +194,7 @@ def as_parquet(rows: pa.Table) -> bytes:
 def _checked_rows(path: Path) -> int:
     """Return the rows that the footer of a part tells; raises ManifestError for other columns than an index has."""
     if not os.path.isfile(path):  # noqa: PTH113 - unlike Path.is_file it never raises
-        raise _missing(path)
+        raise missing_part(path)
     try:
         footer = pq.read_metadata(path)
         schema, n_rows = footer.schema.to_arrow_schema(), int(footer.num_rows)
@@ -223,7 +221,7 @@ def read_again(path: Path) -> tuple[pa.Table, str]:
     Raises ManifestError for a part that is missing, cut or of another form.
     """
     if not os.path.isfile(path):  # noqa: PTH113 - unlike Path.is_file it never raises
-        raise _missing(path)
+        raise missing_part(path)
     try:
         data = pa.py_buffer(path.read_bytes())
         schema = pq.read_schema(pa.BufferReader(data))
@@ -253,11 +251,12 @@ def _with_amounts(rows: pa.Table, path: Path) -> pa.Table:
     return rows
 
 
-def _missing(path: Path) -> ManifestError:
+def missing_part(path: str | Path) -> ManifestError:
+    """Return the error of a part that is not there."""
     return ManifestError(f"{path}: no such part of the index; restore it, or write the manifest again", path=path)
 
 
-def broken_part(path: Path) -> ManifestError:
+def broken_part(path: str | Path) -> ManifestError:
     """Return the error of a part that Parquet cannot read."""
     text = f"{path}: not a readable Parquet file, it was cut or changed; restore it, or write the manifest again"
     return ManifestError(text, path=path)

@@ -109,7 +109,7 @@ def test_a_part_that_a_worker_cannot_read_is_one_clear_error(ray_runs: None, pai
     data = bytearray(path.read_bytes())
     data[4:30_000] = b"\xff" * 29_996
     path.write_bytes(data)
-    with pytest.raises(ManifestError, match="not a readable part of an index") as caught:
+    with pytest.raises(ManifestError, match="not a readable Parquet file") as caught:
         prove_accumulation_on_ray(*pair)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)

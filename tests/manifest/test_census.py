@@ -165,7 +165,7 @@ def test_after_verification_no_part_is_read_again(tmp_path: Path, monkeypatch: p
 def test_what_was_counted_is_not_sent_to_other_processes(tmp_path: Path) -> None:
     loaded = many(tmp_path)
     loaded.verify()
-    loaded.repeated_words()
+    assert loaded.repeated_words is not None
     again = pickle.loads(pickle.dumps(loaded))
     assert vars(again).keys() == {"header", "path", "shards"}
     assert again == loaded

@@ -59,7 +59,7 @@ def test_answers_are_the_same_whether_few_words_repeat_or_many(shards: Shards) -
     few, many = of(shards), of(shards)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(repeated, "MAX_WORDS", -1)
-        assert many.repeated_words() is None
+        assert many.repeated_words is None
     assert duplicate_ids(few) == duplicate_ids(many)
     assert real_and_generated_ids(few) == real_and_generated_ids(many)
 
@@ -81,7 +81,7 @@ def test_parts_are_read_range_by_range(tmp_path: Path) -> None:
     path = tmp_path / "gen0.cgm.json"
     write_manifest(of([("web", [(5, 1, 1), (7, 0, 1)]), ("books", [(5, 1, 2), (2**64 - 1, 0, 2)])]), path)
     loaded = load_manifest(path)
-    words = loaded.repeated_words()
+    words = loaded.repeated_words
     assert words is not None
     assert words.tolist() == [5]
     assert real_and_generated_ids(loaded) == (1, (f"{5:016x}{1:016x}",))
@@ -94,4 +94,4 @@ def test_a_part_that_is_cut_says_so(tmp_path: Path) -> None:
     assert part is not None
     part.write_bytes(part.read_bytes()[:40])
     with pytest.raises(ManifestError, match="not a readable Parquet file"):
-        loaded.repeated_words()
+        _ = loaded.repeated_words
