@@ -1,13 +1,13 @@
 """During training: is the tail still there? Count, test with a stated error rate, decide. No framework here."""
 
 from collapse_guard.monitor.anchor import Anchor, Reference, anchor_path, read_anchor, write_anchor
-from collapse_guard.monitor.batches import BatchWatch
+from collapse_guard.monitor.batches import REMEDIES, BatchWatch, untagged_text
 from collapse_guard.monitor.chain import begin_watch, halt_on, is_due, renewed, too_many_looks
 from collapse_guard.monitor.contract import check_contract
 from collapse_guard.monitor.look import Look
 from collapse_guard.monitor.predictions import PredictionCounts
 from collapse_guard.monitor.record import evidence_path, halt_in, read_state, run_view, write_state
-from collapse_guard.monitor.run import REMEDIES, Run, Watched, untagged_text
+from collapse_guard.monitor.run import Run, Watched
 from collapse_guard.monitor.sample import Sample, read_sample, sampled_rows, summed_sample
 from collapse_guard.monitor.watch import Watch, coverage_of
 

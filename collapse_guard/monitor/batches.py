@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from collapse_guard.decision import BatchView, decide_batches
 from collapse_guard.errors import InputError
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
     from collapse_guard.manifest import Manifest
     from collapse_guard.policy import Policy
+
+
+#: What gives batches their provenance.
+REMEDIES: Final = (
+    "tag the data (collapse_guard.tag) and keep cg_origin in the batch, use GuardedDataLoader, or pass provenance_from="
+)
 
 
 @dataclass(frozen=True)
@@ -111,3 +117,14 @@ class BatchWatch:
             "n_ranks": n_ranks,
             "decision": None if self.decision is None else self.decision.as_dict(),
         }
+
+
+def only_warning(policy: Policy) -> Policy:
+    """Return the policy of batches that halt nothing."""
+    return policy.model_copy(update={"batches": policy.batches.model_copy(update={"on_violation": "warn"})})
+
+
+def untagged_text(manifest: Manifest | None) -> str:
+    """Return what is said of batches that carry no provenance."""
+    checked = "the manifest alone is checked" if manifest is not None else "their mix is not watched"
+    return f"batches do not say where their rows come from, so {checked}; {REMEDIES}"

@@ -62,6 +62,12 @@ def halt_on(manifest: Manifest | None, *, name: str = "default", of: str = "samp
     return halt_in(read_state(left)) if left.exists() else None
 
 
+def last_look(watch: Watch) -> tuple[int, int] | None:
+    """Return epochs and steps at the last look of a watch's own generation; None if there was none."""
+    own = [look for look in watch.looks if look.generation == watch.generation]
+    return (own[-1].epoch, own[-1].step or 0) if own else None
+
+
 def is_due(policy: Policy, *, n_epochs: int, n_steps: int, last: tuple[int, int] | None = None) -> bool:
     """Return whether the policy asks for a look.
 

@@ -9,21 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from collapse_guard.errors import CollapseHalt, ContractError, InputError, StatisticError
-from collapse_guard.monitor.batches import BatchWatch
-from collapse_guard.monitor.chain import begin_watch, halt_on, is_due, renewed, too_many_looks
+from collapse_guard.errors import CollapseHalt, ContractError, InputError
+from collapse_guard.monitor.batches import BatchWatch, only_warning, untagged_text
+from collapse_guard.monitor.chain import begin_watch, halt_on, is_due, last_look, renewed, too_many_looks
 from collapse_guard.monitor.contract import check_contract
 from collapse_guard.monitor.given import declared_anchor, given_anchor, given_manifest
-from collapse_guard.monitor.predictions import (
-    PredictionCounts,
-    as_cell_counts,
-    blind_text,
-    label_anchor,
-    prediction_anchor,
-    prediction_policy,
-)
 from collapse_guard.monitor.record import evidence_path, halt_in, metrics_of, run_view, write_state
 from collapse_guard.monitor.traces import Traces, manifest_changed
+from collapse_guard.monitor.validation import Validation
 from collapse_guard.monitor.watch import Watch, coverage_of
 from collapse_guard.policy import Policy
 from collapse_guard.records import Action, Decision, RunReason
@@ -36,6 +29,7 @@ if TYPE_CHECKING:
 
     from collapse_guard.manifest import Manifest
     from collapse_guard.monitor.anchor import Anchor, Reference
+    from collapse_guard.monitor.predictions import PredictionCounts
     from collapse_guard.monitor.sample import Sample
     from collapse_guard.stats import BatchCounts
 
@@ -107,18 +101,28 @@ class Run:
         self._adopts_reference = reference is None and self.real is None
         self.anchor = given_anchor(self.policy, reference) or self._declared_anchor()
         self.watch: Watch | None = None
-        self.predictions: Watch | None = None
-        self._batch_policy = self.policy if contract else _warning_of_batches(self.policy)
+        self._batch_policy = self.policy if contract else only_warning(self.policy)
         self.batches = BatchWatch.start(self._batch_policy, None)
         self.folder: Path | None = None
         self._recorded: dict[str, Any] | None = None
         self._halted_before: Decision | None = None
-        self._left_predictions: Mapping[str, Any] | None = None
         self._is_resumed = False
         self._looked: Where | None = None
-        self._validated: Where | None = None
         self._sight: list[str] = []
         self._traces = Traces()
+        self.validation = self._validation() if watched.predictions else None
+
+    def _validation(self) -> Validation:
+        return Validation(
+            self.policy,
+            self.anchor,
+            manifest=self.manifest,
+            parent=self.parent,
+            adopt=self._adopts_reference and not self.watched.labels,
+            name=self.name,
+            share=0.5 if self.watched.samples else 1.0,
+            traces=self._traces,
+        )
 
     def _declared_anchor(self) -> Anchor | None:
         """Return what the manifest gives; None where nothing needs it."""
@@ -134,13 +138,13 @@ class Run:
 
         Raises ContractError if the data breaks the policy or nothing is guarded.
         """
-        self.folder, self._looked, self._validated, self._is_resumed = folder, None, None, False
+        self.folder, self._looked, self._is_resumed = folder, None, False
         self._check_guarded()
         if self.contract and self.manifest is not None:
             check_contract(self.policy, self.manifest, self.parent, self.real)
         self.batches = replace(self.batches, held=BatchWatch.start(self._batch_policy, self.manifest).held)
-        if self.watched.predictions:
-            prediction_policy(self.policy, share=1.0)  # raises before anything is trained
+        if self.validation is not None:
+            self.validation.open()
         for is_watched, of in ((self.watched.samples, "samples"), (self.watched.predictions, "predictions")):
             if is_watched:
                 coverage_of(self.policy)
@@ -195,7 +199,9 @@ class Run:
             raise CollapseHalt(replace(halted, message=told))
         note = "evidence starts anew after a halt that was overridden"
         self.watch = None if self.watch is None else renewed(self.watch, note)
-        self.predictions, self._left_predictions, self._halted_before = None, None, None
+        self._halted_before = None
+        if self.validation is not None:
+            self.validation.renew()
         self.batches = BatchWatch.start(self._batch_policy, self.manifest)
         log.warning("collapse_guard: %s", note)
 
@@ -219,14 +225,8 @@ class Run:
         """Return whether a look at samples is due; never twice at the same step."""
         if not self.watched.samples or (self._looked is not None and self._looked[1] == step):
             return False
-        return is_due(self.policy, n_epochs=epoch, n_steps=step, last=self._looked or self._before(self.watch))
-
-    def _before(self, watch: Watch | None) -> Where | None:
-        """Return epoch and step of the last look before the checkpoint that this run goes on from; None if none."""
-        if watch is None or not self._is_resumed:
-            return None
-        own = [look for look in watch.looks if look.generation == watch.generation]
-        return (own[-1].epoch, own[-1].step or 0) if own else None
+        before = last_look(self.watch) if self._is_resumed and self.watch is not None else None
+        return is_due(self.policy, n_epochs=epoch, n_steps=step, last=self._looked or before)
 
     def looked(self, sample: Sample, *, epoch: int, step: int) -> None:
         """Take one look at samples, of all ranks."""
@@ -242,57 +242,12 @@ class Run:
 
         Raises ContractError if the validation set cannot show the tail.
         """
-        if self.predictions is None:
-            self._begin_predictions(counts)
-        assert self.predictions is not None
-        self._check_same_set(counts)
-        if self._validated is not None and self._validated[1] == step:
+        assert self.validation is not None
+        if not self.validation.look(counts, epoch=epoch, step=step):
             return False
-        last = self._validated or self._before(self.predictions)
-        if not is_due(self.policy, n_epochs=epoch, n_steps=step, last=last):
-            return False
-        self._validated = (epoch, step)
-        rows = as_cell_counts(counts.predicted, self.predictions.reference.cells.names)
-        if rows.n_unclaimed_rows == rows.n_rows and set(counts.predicted) - {"-1", None}:
-            shown = ", ".join(sorted(map(str, counts.predicted))[:5])
-            text = f"predictions carry names that no label has ({shown})"
-            raise ContractError(f"{text}; let outputs_from= give the labels' own names")
-        self.predictions = self.predictions.look(rows, epoch=epoch, step=step, advisory=self._recall(counts))
-        self._after_look(self.predictions)
+        assert self.validation.watch is not None
+        self._after_look(self.validation.watch)
         return True
-
-    def _begin_predictions(self, counts: PredictionCounts) -> None:
-        policy = prediction_policy(self.policy, share=0.5 if self.watched.samples else 1.0)
-        anchor = prediction_anchor(policy, counts, label_anchor(self.policy, self.anchor))
-        adopt = self._adopts_reference and not self.watched.labels
-        try:
-            begun = begin_watch(
-                policy, anchor, self.manifest, self.parent, adopt=adopt, name=self.name, of="predictions"
-            )
-        except StatisticError as error:
-            remedy = "pass reference= real rows, whose tail is then meant, or raise coverage.tail_mass"
-            raise ContractError(f"the validation set cannot show a tail: {error}; {remedy}") from None
-        self.predictions = begun if self._left_predictions is None else begun.resumed(self._left_predictions)
-        self._left_predictions = None
-        blind = blind_text(self.predictions)
-        if blind:
-            log.warning("collapse_guard: %s", blind)
-        if self.predictions.note:
-            log.warning("collapse_guard: predictions: %s", self.predictions.note)
-
-    def _check_same_set(self, counts: PredictionCounts) -> None:
-        assert self.predictions is not None
-        own = self.predictions.reference
-        if counts.true and as_cell_counts(counts.true, own.cells.names) != own.counts:
-            text = "the validation set is not the one of the first look; looks at a fixed set need the same rows"
-            self._traces.warn_once("validation", text)
-
-    def _recall(self, counts: PredictionCounts) -> dict[str, float]:
-        assert self.predictions is not None
-        names = self.predictions.reference.cells.names
-        tail = tuple(names[cell] for cell in self.predictions.tail)
-        found = {"tail_recall": counts.recall_of(tail), "recall": counts.recall_of(names)}
-        return {key: value for key, value in found.items() if value is not None}
 
     def _after_look(self, watch: Watch) -> None:
         if watch.n_looks == coverage_of(self.policy).planned_looks:
@@ -304,6 +259,11 @@ class Run:
             )
 
     # ------------------------------------------------------------------ what it comes to
+
+    @property
+    def predictions(self) -> Watch | None:
+        """Looks at predictions on validation; None before the first whole pass."""
+        return None if self.validation is None else self.validation.watch
 
     @property
     def decision(self) -> Decision | None:
@@ -341,7 +301,7 @@ class Run:
             "schema": STATE_SCHEMA,
             "manifest_digest": None if self.manifest is None else self.manifest.digest,
             "watch": None if self.watch is None else self.watch.state(),
-            "predictions": self._left_predictions if self.predictions is None else self.predictions.state(),
+            "predictions": None if self.validation is None else self.validation.state(),
             "batches": self.batches.state(),
         }
 
@@ -355,8 +315,8 @@ class Run:
         self._is_resumed = True
         if self.watch is not None and state.get("watch") is not None:
             self.watch = self.watch.resumed(state["watch"])
-        self._left_predictions = state.get("predictions") if self.watched.predictions else None
-        self.predictions = None
+        if self.validation is not None:
+            self.validation.restore(state.get("predictions"))
         self.batches = self.batches.resumed(state.get("batches"))
         for part in (state.get("watch"), state.get("predictions"), state.get("batches")):
             self._halted_before = (None if part is None else halt_in(part)) or self._halted_before
@@ -399,12 +359,10 @@ class Run:
 
     def warn_of_no_look(self) -> None:
         """Say it if samples or predictions were to be looked at and never were."""
-        for is_watched, looked, what in (
-            (self.watched.samples, self._looked, "look"),
-            (self.watched.predictions, self._validated, "look at predictions"),
-        ):
-            if is_watched and looked is None:
-                log.warning("collapse_guard: this run took no %s", what)
+        if self.watched.samples and self._looked is None:
+            log.warning("collapse_guard: this run took no look")
+        if self.validation is not None and self.validation.looked is None:
+            log.warning("collapse_guard: this run took no look at predictions")
 
     def write(self, *, n_ranks: int, evidence: bool) -> None:
         """Write the report and, at the end, the evidence of the looks; what cannot be written is warned of, once."""
@@ -417,7 +375,7 @@ class Run:
         beside = self.folder / self.manifest.path.name if manifest_changed(self.manifest) else self.manifest.path
         for looked, watch, of in (
             (self._looked, self.watch, "samples"),
-            (self._validated, self.predictions, "predictions"),
+            (None if self.validation is None else self.validation.looked, self.predictions, "predictions"),
         ):
             if looked is not None and watch is not None:
                 left = evidence_path(beside, name=self.name, of=of)
@@ -426,18 +384,3 @@ class Run:
     def _say(self, decision: Decision | None) -> None:
         if decision is not None and decision.action is not Action.CONTINUE:
             log.warning("collapse_guard: %s: %s", decision.action.value, decision.message)
-
-
-def _warning_of_batches(policy: Policy) -> Policy:
-    return policy.model_copy(update={"batches": policy.batches.model_copy(update={"on_violation": "warn"})})
-
-
-REMEDIES: Final = (
-    "tag the data (collapse_guard.tag) and keep cg_origin in the batch, use GuardedDataLoader, or pass provenance_from="
-)
-
-
-def untagged_text(manifest: Manifest | None) -> str:
-    """Return what is said of batches that carry no provenance."""
-    checked = "the manifest alone is checked" if manifest is not None else "their mix is not watched"
-    return f"batches do not say where their rows come from, so {checked}; {REMEDIES}"

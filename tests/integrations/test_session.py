@@ -174,7 +174,7 @@ def test_many_batches_are_folded_before_the_check(tmp_path: Path) -> None:
     guard = session(tmp_path, batches={"missing": "error", "every_batches": 10_000})
     for _ in range(3 * MAX_KEPT + 1):
         guard.observe(batch_of(1))
-    assert guard._tally._n_kept == 1
+    assert guard._windows._tally._n_kept == 1
     guard.end_epoch(MODEL)
     assert guard.run.batches.counts.n_rows == 3 * MAX_KEPT + 1
 
@@ -197,7 +197,7 @@ def test_the_state_of_an_older_version_is_read(tmp_path: Path) -> None:
 
 def test_code_may_be_named(tmp_path: Path) -> None:
     guard = session(tmp_path, start=False, provenance_from="operator:methodcaller", **TAGGED)
-    assert guard._tally._provenance_from is not None
+    assert guard._windows._tally._provenance_from is not None
     with pytest.raises(InputError, match="cannot be loaded"):
         session(tmp_path, start=False, sampler="nowhere:sample", coverage={}, reference=REAL)
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from collapse_guard.errors import ContractError, InputError
-from collapse_guard.integrations.loading.batch_tally import BatchTally, HostTally
+from collapse_guard.integrations.loading.batch_tally import BatchTally
 from collapse_guard.integrations.training.predictions import ValidationTally
-from collapse_guard.integrations.training.reduction import Ranks, Window
+from collapse_guard.integrations.training.reduction import Ranks
 from collapse_guard.integrations.training.sampling import sampling
+from collapse_guard.integrations.training.windows import BatchWindows
 from collapse_guard.monitor import (
-    REMEDIES,
     PredictionCounts,
     Run,
     Watched,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collapse_guard.monitor import Anchor, Reference, Watch
     from collapse_guard.policy import Policy
     from collapse_guard.records import Decision
+    from collapse_guard.stats import BatchCounts
 
     Code = str | Callable[..., Any]
 
@@ -120,13 +121,12 @@ class GuardSession:
         )
         anchor = self.run.anchor
         cells = anchor.maps[0].cells if anchor is not None and anchor.maps else None
-        self._tally = BatchTally(cells, _function(provenance_from))
+        tally = BatchTally(cells, _function(provenance_from))
+        self._windows = BatchWindows(tally, self.policy.batches, self._checked)
         outputs, labels = _function_or_key(outputs_from), _function_or_key(labels_from)
         self._validation = None if outputs is None else ValidationTally(outputs, labels)
         self._ranks: Ranks | None = None
-        self._window: Window | None = None
-        self._loaders: list[HostTally] = []
-        self._n_batches = self._epoch = self._step = self._n_at_begin = 0
+        self._epoch = self._step = self._n_at_begin = 0
         self._counts_steps = False
         self._is_closed, self._is_begun = True, False
         coverage = self.policy.coverage
@@ -208,8 +208,7 @@ class GuardSession:
 
         Raises ContractError, AccumulationError or InputError, before anything is trained.
         """
-        for tally in self._loaders:  # of a run before; those of this one may be ahead already when it begins
-            tally.taken()
+        self._windows.forget_loaders()
         self._ranks, self._is_begun = Ranks(timeout), False
         lines = self.run.open(Path(folder), n_epochs=n_epochs, n_steps=n_steps)
         self._is_closed = False
@@ -221,11 +220,9 @@ class GuardSession:
         Args:
             loaders: the loaders that are really iterated; those that count on the host (``tally``) are read.
         """
-        self._tally.clear()
         if self._validation is not None:
             self._validation.taken()
-        self.read_loaders(loaders)
-        self._window, self._n_batches = None, 0
+        self._windows.begin(loaders)
         self.run.begin()
         self._n_at_begin, self._is_begun = self.run.batches.counts.n_batches, True
         if self.ranks.rank == 0:
@@ -233,11 +230,7 @@ class GuardSession:
 
     def read_loaders(self, loaders: Iterable[Any]) -> None:
         """Read the counts of these loaders from now on: a trainer may build them anew between epochs."""
-        given = list(loaders)
-        self._loaders = [loader.tally for loader in given if isinstance(getattr(loader, "tally", None), HostTally)]
-        if 0 < len(self._loaders) < len(given) and self.policy.batches.missing == "error":
-            text = f"{len(given) - len(self._loaders)} of {len(given)} training loaders do not count their rows"
-            raise ContractError(f"{text}; make all of them GuardedDataLoader, or say batches.missing: warn")
+        self._windows.read_loaders(loaders)
 
     # ------------------------------------------------------------------ batches
 
@@ -246,44 +239,11 @@ class GuardSession:
 
         Raises ContractError at the first batch if the policy asks for provenance and there is none.
         """
-        is_tagged = self._tally.add(batch)
-        if self._n_batches == 0 and not is_tagged and not self._loaders and self.policy.batches.missing == "error":
-            raise ContractError(f"batches do not say where their rows come from (batches.missing: error); {REMEDIES}")
-        self._n_batches += 1
-        if self._window is not None:
-            self._window.poll()
-        if self._n_batches % self.policy.batches.every_batches == 0:
-            self._read()
-            self._send(is_training=True)
+        self._windows.add(batch, self.ranks)
 
-    def _send(self, *, is_training: bool) -> None:
-        host, device = self._tally.taken(self._loaders)
-        self._window = Window(self.ranks, host, device, is_training=is_training)
-
-    def _read(self, *, whole: bool = False) -> int:
-        """Take the window that is under way, and return how many ranks still train."""
-        if self._window is None:
-            return self.ranks.size
-        total, n_training = self._window.read()
-        self._window = None
-        counts, cells = self._tally.split(total)
-        if counts.n_batches or n_training == 0:
-            self.run.checked(counts, tuple(cells), whole=whole and n_training == 0)
-            self.has_news = self.has_news or self.run.batches.n_checks > 0
-        return n_training
-
-    def _drain(self, *, whole: bool = False) -> None:
-        """Take what is left of the batches of all ranks; a rank that is done adds nothing until the others are too."""
-        self._read()
-        n_training = self.ranks.size
-        while n_training:
-            self._send(is_training=False)
-            n_training = self._read(whole=whole)
-
-    def _settle(self) -> None:
-        """Send what is under way before any other message: its moment depends on the device of each rank."""
-        if self._window is not None:
-            self._window.flush()
+    def _checked(self, counts: BatchCounts, cell_rows: tuple[int, ...], whole: bool) -> None:  # noqa: FBT001 - a window tells it
+        self.run.checked(counts, cell_rows, whole=whole)
+        self.has_news = self.has_news or self.run.batches.n_checks > 0
 
     # ------------------------------------------------------------------ looks
 
@@ -317,7 +277,7 @@ class GuardSession:
             last: whether no further epoch will come, which calls for a look.
             whole: whether all batches of the epoch were trained on.
         """
-        self._drain(whole=whole)
+        self._windows.drain(self.ranks, whole=whole)
         if step is None and not self._counts_steps:  # the loop only shows its batches: they stand for steps
             step = -(-self.run.batches.counts.n_batches // self.ranks.size)
         self._count(step, self._epoch + 1 if epoch is None else epoch)
@@ -339,7 +299,7 @@ class GuardSession:
 
     def end(self, model: nn.Module, *, epoch: int | None = None, step: int | None = None) -> None:
         """Do as :meth:`finish` does, and raise nothing."""
-        self._drain()
+        self._windows.drain(self.ranks)
         self._count(step, epoch)
         n_trained = self.run.batches.counts.n_batches - self._n_at_begin  # of all ranks
         if n_trained and not self.halted and not self.run.is_looked_at(self._step):
@@ -354,7 +314,7 @@ class GuardSession:
     def _look(self, model: nn.Module) -> None:
         assert self.sampler is not None
         assert self.watch is not None
-        self._settle()
+        self._windows.flush()
         coverage, ranks = coverage_of(self.policy), self.ranks
         n_rows = -(-coverage.samples_per_look // ranks.size)
         with sampling(model, seed=self._seed()):
@@ -387,7 +347,7 @@ class GuardSession:
         """
         if self._validation is None:
             return self.should_stop
-        self._settle()
+        self._windows.flush()
         counts = PredictionCounts()
         for part in self.ranks.gathered(self._validation.taken()):
             counts = counts.merge(part)
@@ -443,11 +403,8 @@ class GuardSession:
         return self.run.state() | {"epoch": self._epoch, "step": self._step}
 
     def _settle_alone(self) -> None:
-        """Count all batches so far, where no other rank has to be waited for."""
-        if not self._is_closed and self.ranks.size == 1 and self._n_batches:
-            self._read()
-            self._send(is_training=True)
-            self._read()
+        if not self._is_closed:
+            self._windows.settle_alone(self.ranks)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint; whether its data is this run's is asked in :meth:`begin`, so load before it.
