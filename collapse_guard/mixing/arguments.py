@@ -15,6 +15,7 @@ from collapse_guard.policy import Policy
 
 #: Shorter names are near to each other by chance: bot and bat.
 _LEAST_LETTERS: Final = 4
+_SWAPPED_LETTERS: Final = 2
 
 
 def check_kind(name: str, value: object, kind: type, remedy: str) -> None:
@@ -113,7 +114,7 @@ def is_slip(one: str, other: str) -> bool:
         return one != other
     parts, is_at_end = _unlike(bare, other_bare)
     is_series = (parts[0] + parts[1]).isdigit() or (is_at_end and max(map(len, parts)) == 1)
-    is_swap = len(parts[0]) == len("ab") and parts[0] == parts[1][::-1]
+    is_swap = len(parts[0]) == _SWAPPED_LETTERS and parts[0] == parts[1][::-1]
     is_near = max(map(len, parts)) <= 1 or is_swap
     return min(len(bare), len(other_bare)) >= _LEAST_LETTERS and is_near and not is_series
 

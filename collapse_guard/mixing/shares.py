@@ -71,9 +71,9 @@ def window_shares(
     """
     check_vector("groups", groups)
     check_vector("amount", amount, groups.size)
-    check_whole("window_rows", window_rows, least=0)
-    if groups.size == 0 or window_rows < 1:
-        raise InputError(f"shares need rows and windows of 1 or more, got {groups.size} and {window_rows}")
+    check_whole("window_rows", window_rows, least=1)
+    if groups.size == 0:
+        raise InputError("shares need rows, got none")
     n_windows, n_groups = -(-groups.size // window_rows), len(names)
     if groups.min() < -1 or groups.max() >= n_groups:
         raise InputError(
@@ -126,8 +126,11 @@ def broken_shares(shares: WindowShares, bounds: Sequence[tuple[str, str, float]]
     if not 0 < alpha <= 1:
         raise InputError(f"alpha must be above 0 and at most 1, got {alpha!r}")
     for each in bounds:
-        if len(each) != len(("group", "bound", "limit")) or each[1] not in ("floor", "cap"):
-            raise InputError(f"a bound is (group, 'floor' or 'cap', limit), got {each!r}")
+        match each:
+            case (_, "floor" | "cap", _):
+                continue
+            case _:
+                raise InputError(f"a bound is (group, 'floor' or 'cap', limit), got {each!r}")
     found = []
     places = {name: place for place, name in enumerate(shares.names)}
     n_tests = max(1, len(bounds) * len(shares.windows))

@@ -129,7 +129,8 @@ def _changes(title: str, changes: Sequence[GroupChange], unit: str) -> Table:
 
 def verification_sections(found: Verification, name: str) -> Sections:
     """Return what a verification found, as lines and tables."""
-    data = f", {found.n_files:,} data files ({found.n_bytes:,} bytes read)" if found.n_files else ""
+    files = f"{found.n_files:,} data file{'' if found.n_files == 1 else 's'}"
+    data = f", {files} ({found.n_bytes:,} bytes read)" if found.n_files else ""
     if found.holds:
         return [f"{name}: every digest holds{data}"]
     n_faults = len(found.mismatches) + len(found.files)

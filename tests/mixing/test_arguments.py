@@ -80,8 +80,8 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "a list for a column": (lambda: Codes.of_column(["a"]), "a column must be an Arrow array, got list"),
     "groups of text": (lambda: shares(np.array(["a", "b"])), "groups must be a numpy array of numbers"),
     "an amount too many": (lambda: shares(amount=np.ones(3)), "amount has 3 rows, the others have 2"),
-    "windows of text": (lambda: shares(window_rows="9"), "window_rows must be a whole number of 0 or more, got '9'"),
-    "windows of a half": (lambda: shares(window_rows=0.5), "window_rows must be a whole number of 0 or more, got 0.5"),
+    "windows of text": (lambda: shares(window_rows="9"), "window_rows must be a whole number of 1 or more, got '9'"),
+    "windows of a half": (lambda: shares(window_rows=0.5), "window_rows must be a whole number of 1 or more, got 0.5"),
     "shares of a dict": (lambda: broken_shares({}, [], alpha=0.1), "shares must be of type WindowShares, got dict"),  # type: ignore[arg-type]
     "a chance of 2": (lambda: broken_shares(shares(), [], alpha=2), "alpha must be above 0 and at most 1, got 2"),
     "a chance of text": (lambda: broken_shares(shares(), [], alpha="1"), "alpha must be a number of 0"),  # type: ignore[arg-type]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, concatenate_datasets
 
 from collapse_guard.curate import Curated, curate, is_nested, quality_scores, with_classes
 from collapse_guard.errors import InputError, ProvenanceError
-from collapse_guard.integrations.hugging_face.intake import accepted, check_cell_columns, check_id_rule, one_part
-from collapse_guard.integrations.hugging_face.rows import narrow_rows, planned_dataset
+from collapse_guard.integrations.hugging_face.intake import (
+    accepted,
+    amounts_per_class,
+    check_cell_columns,
+    check_id_rule,
+    one_part,
+)
+from collapse_guard.integrations.hugging_face.rows import narrow_rows, planned_dataset, rows_without
 from collapse_guard.integrations.hugging_face.saved import (
     MANIFEST_FILE,
     REAL,
@@ -30,17 +34,15 @@ from collapse_guard.integrations.hugging_face.saved import (
 )
 from collapse_guard.integrations.hugging_face.stream_part import StreamPart, planned_stream, read_stream
 from collapse_guard.integrations.hugging_face.tags import arrow_rows
-from collapse_guard.kernels import id_words
 from collapse_guard.manifest import Manifest, Takedowns, load_manifest, load_takedowns, write_manifest
 from collapse_guard.manifest.index import index_of
-from collapse_guard.mixing.arguments import check_reference
 from collapse_guard.monitor import Anchor, coverage_of, read_anchor, write_anchor
 from collapse_guard.policy import Policy
 from collapse_guard.records import ID, SCORE, Evidence, Origin
 from collapse_guard.sources import Tag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from collapse_guard.cells import CellMap
     from collapse_guard.filters import Score
@@ -89,7 +91,7 @@ class GuardedDataset:
             takedowns = (Path(policy).parent if isinstance(policy, (str, PathLike)) else Path()) / named
         if takedowns is not None:
             self.takedowns = takedowns if isinstance(takedowns, Takedowns) else load_takedowns(takedowns)
-        self.reference = _amounts_per_class(reference)
+        self.reference = amounts_per_class(reference)
         self.real: tuple[Part, ...] = ()
         self.synthetic: tuple[Part, ...] = ()
         self._curated: Curated | None = None
@@ -242,8 +244,8 @@ class GuardedDataset:
             rows = arrow_rows(rows, [ID]).column(ID).to_pylist()
         held = Takedowns.empty() if self.takedowns is None else self.takedowns
         taken = held.adding(rows, reason=reason, date=dt.datetime.now(dt.UTC).date() if date is None else date)
-        self.real = _without(self.real, taken)
-        self.synthetic = _without(self.synthetic, taken)
+        self.real = rows_without(self.real, taken)
+        self.synthetic = rows_without(self.synthetic, taken)
         self.takedowns = taken
         self._curated = None
         return self
@@ -359,26 +361,3 @@ class GuardedDataset:
         if is_same:
             rows, column = with_classes(rows, self.policy, self._cells())
         check_rows(folder, self.parent, index_of(rows, class_column=column), with_classes=column is not None)
-
-
-def _amounts_per_class(reference: Any) -> Mapping[str, float] | None:
-    """Return the real amount per class of a manifest, or a mapping as it is; raises InputError for other amounts."""
-    if reference is None:
-        return None
-    if isinstance(reference, Mapping):
-        check_reference(reference)
-        return reference
-    manifest = reference if isinstance(reference, Manifest) else load_manifest(reference)
-    found = manifest.amount_by("class", "origin").items()
-    return {label: amount for (label, code), amount in found if label is not None and code == Origin.REAL}
-
-
-def _without(parts: tuple[Part, ...], taken: Takedowns) -> tuple[Part, ...]:
-    """Return the parts less the rows that were taken down; parts without rows are left out."""
-    kept = []
-    for part in parts:
-        rows = part.rows if isinstance(part, StreamPart) else arrow_rows(part, [ID])
-        hi, lo = id_words(rows.column(ID))
-        stays = np.flatnonzero(~taken.covers(hi, lo))
-        kept.append(part if stays.size == len(part) else part.select(stays))
-    return tuple(part for part in kept if len(part))

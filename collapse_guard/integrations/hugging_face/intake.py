@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, concatenate_datasets
@@ -9,14 +10,15 @@ from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict,
 from collapse_guard.curate import check_tags
 from collapse_guard.errors import CellError, ManifestError, ProvenanceError
 from collapse_guard.integrations.hugging_face.tags import arrow_rows, tag_one
+from collapse_guard.manifest import Manifest, load_manifest
+from collapse_guard.mixing.arguments import check_reference
 from collapse_guard.plugins import nearest
-from collapse_guard.records import GENERATION, GENERATOR, PROVENANCE_COLUMNS, SOURCE
+from collapse_guard.records import GENERATION, GENERATOR, PROVENANCE_COLUMNS, SOURCE, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from collapse_guard.integrations.hugging_face.stream_part import Part
-    from collapse_guard.manifest import Manifest
     from collapse_guard.policy import Policy
     from collapse_guard.sources import Tag
 
@@ -101,3 +103,15 @@ def check_id_rule(policy: Policy, parent: Manifest | None) -> None:
             f"{parent.name} counts rows by {parent.header.id_rule!r}, the policy by {rule!r}: they are not comparable"
         )
         raise ManifestError(f"{text}; set identity of the policy to the rule of the chain", path=parent.path)
+
+
+def amounts_per_class(reference: Any) -> Mapping[str, float] | None:
+    """Return the real amount per class of a manifest, or a mapping as it is; raises InputError for other amounts."""
+    if reference is None:
+        return None
+    if isinstance(reference, Mapping):
+        check_reference(reference)
+        return reference
+    manifest = reference if isinstance(reference, Manifest) else load_manifest(reference)
+    found = manifest.amount_by("class", "origin").items()
+    return {label: amount for (label, code), amount in found if label is not None and code == Origin.REAL}

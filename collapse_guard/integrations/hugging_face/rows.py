@@ -11,8 +11,9 @@ from datasets import Dataset, concatenate_datasets
 from collapse_guard.curate import ARROW_TYPES
 from collapse_guard.integrations.hugging_face.stream_part import StreamPart
 from collapse_guard.integrations.hugging_face.tags import arrow_rows
+from collapse_guard.kernels import id_words
 from collapse_guard.readers import amounts
-from collapse_guard.records import AMOUNT, PROVENANCE_COLUMNS, SCORE, WEIGHT
+from collapse_guard.records import AMOUNT, ID, PROVENANCE_COLUMNS, SCORE, WEIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from collapse_guard.integrations.hugging_face.stream_part import Part
+    from collapse_guard.manifest import Takedowns
     from collapse_guard.mixing import MixPlan
     from collapse_guard.policy import Policy
 
@@ -77,3 +79,14 @@ def weighted(part: Dataset, weight: float) -> Dataset:
     part = part.remove_columns([WEIGHT]) if WEIGHT in part.column_names else part
     column = Dataset(pa.table({WEIGHT: pa.array(np.full(len(part), weight))}))
     return concatenate_datasets([part, column], axis=1)
+
+
+def rows_without(parts: tuple[Part, ...], taken: Takedowns) -> tuple[Part, ...]:
+    """Return the parts less the rows that were taken down; parts without rows are left out."""
+    kept = []
+    for part in parts:
+        rows = part.rows if isinstance(part, StreamPart) else arrow_rows(part, [ID])
+        hi, lo = id_words(rows.column(ID))
+        stays = np.flatnonzero(~taken.covers(hi, lo))
+        kept.append(part if stays.size == len(part) else part.select(stays))
+    return tuple(part for part in kept if len(part))
