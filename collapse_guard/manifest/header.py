@@ -13,12 +13,21 @@ from collapse_guard.kernels import canonical_bytes, sha256_hex
 
 SCHEMA: Final = "collapse-guard/manifest/2"
 Unit = Literal["rows", "tokens", "bytes", "weight"]
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+_DIGEST: Final = r"^sha256:[0-9a-f]{64}$"
+_PART: Final = r"^[0-9a-f]{64}\.parquet$"
+_FOLDER: Final = r"^[^/\\\x00-\x1f]+\.index$"
+#: What a text must be, by its pattern.
+_MEANT: Final = {
+    _DIGEST: "'sha256:' and 64 hexadecimal digits",
+    _PART: "64 hexadecimal digits and '.parquet'",
+    _FOLDER: "the name of a folder beside the header, such as manifest.index",
+}
+Digest = Annotated[str, Field(pattern=_DIGEST)]
 Rows = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 #: Name of a shard's part in the index folder: it is made of the shard's digest, so that equal shards share a part.
-PartName = Annotated[str, Field(pattern=r"^[0-9a-f]{64}\.parquet$")]
+PartName = Annotated[str, Field(pattern=_PART)]
 
 
 def _inside(path: str) -> str:
@@ -92,7 +101,7 @@ class ShardEntry(_Part):
 class IndexEntry(_Part):
     """The folder of Parquet parts beside the header, one part per shard."""
 
-    folder: Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]+\.index$")]
+    folder: Annotated[str, Field(pattern=_FOLDER)]
     rows: Rows
 
 
@@ -188,4 +197,6 @@ class Header(_Part):
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
             pointer = "/" + "/".join(str(part) for part in fault["loc"])
-            raise ManifestError(f"{path}: {pointer}: {fault['msg']}; write the manifest again", path=path) from None
+            meant = _MEANT.get(fault.get("ctx", {}).get("pattern", ""))
+            said = fault["msg"] if meant is None else f"must be {meant}, got {fault['input']!r:.80}"
+            raise ManifestError(f"{path}: {pointer}: {said}; write the manifest again", path=path) from None

@@ -76,7 +76,8 @@ def ids_are_unique(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             "CG005",
             Severity.ERROR,
-            f"source {found.source!r}: {found.n_ids} ids stand more than once ({found.n_extra_rows} rows too many)"
+            f"source {found.source!r}: {found.n_ids} {'id stands' if found.n_ids == 1 else 'ids stand'} more than once"
+            f" ({found.n_extra_rows} {'row' if found.n_extra_rows == 1 else 'rows'} too many)"
             f"{differing}; ids {', '.join(found.ids)}",
             evidence={
                 "n_ids": found.n_ids,

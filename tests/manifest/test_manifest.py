@@ -318,11 +318,15 @@ def test_a_header_that_is_none_is_one_clear_error(tmp_path: Path, what: str) -> 
     [
         (("extra",), 1, "/extra: Extra inputs are not permitted"),
         (("index", "extra"), 1, "/index/extra: Extra inputs are not permitted"),
-        (("index", "folder"), "a/b.index", "/index/folder: String should match pattern"),
-        (("index", "folder"), "../../etc.index", "/index/folder: String should match pattern"),
-        (("index", "folder"), "a\\b.index", "/index/folder: String should match pattern"),
-        (("index", "folder"), "index", "/index/folder: String should match pattern"),
-        (("shards", 0, "digest"), "sha256:00", "/shards/0/digest: String should match pattern"),
+        (("index", "folder"), "a/b.index", "/index/folder: must be the name of a folder beside the header"),
+        (("index", "folder"), "../../etc.index", "/index/folder: must be the name of a folder beside the header"),
+        (("index", "folder"), "a\\b.index", "/index/folder: must be the name of a folder beside the header"),
+        (("index", "folder"), "index", "/index/folder: must be the name of a folder beside the header"),
+        (
+            ("shards", 0, "digest"),
+            "sha256:00",
+            "/shards/0/digest: must be 'sha256:' and 64 hexadecimal",
+        ),
         *(
             (
                 ("shards", 0, "file"),
