@@ -4,6 +4,7 @@ CollapseGuardError
  +- InputError (ValueError)              unusable input; the command line exits with 2
  |   +- PolicyError                      the policy does not parse or contradicts itself
  |   +- ManifestError                    a manifest cannot be read or does not hold together
+ |   |   +- SignatureError               it is not signed, signed by another key, or changed since
  |   +- ProvenanceError                  tags are missing, of another type, or impossible
  |   +- CellError                        a row cannot be mapped, or a cell is out of range
  |   +- FilterError                      a score is missing or not a number
@@ -73,6 +74,10 @@ class ManifestError(InputError):
         self.path = None if path is None else str(path)
         self.line = line
         super().__init__(message)
+
+
+class SignatureError(ManifestError):
+    """A manifest that is not signed, is signed by another key, or was changed since."""
 
 
 class ProvenanceError(InputError):

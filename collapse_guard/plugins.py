@@ -90,6 +90,10 @@ class Registry(Generic[T]):
             raise InputError(f"no {self.kind} is called {name!r}; {nearest(name, self._known)}")
         return self._known[name]
 
+    def names(self) -> tuple[str, ...]:
+        """Return every name, sorted."""
+        return tuple(name for name, _ in self.items())
+
     def items(self) -> Iterator[tuple[str, T]]:
         """Iterate over (name, subject), sorted by name."""
         self._scan()

@@ -5,6 +5,8 @@ A *verdict* is about a row, a *finding* about a manifest, a *decision* about a r
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass, field
 from enum import Enum, IntEnum
 from typing import Any, Final
@@ -90,9 +92,14 @@ class Severity(Enum):
 
 
 class Status(Enum):
-    """What became of a rule: it failed, or it could not be evaluated (which is never a pass)."""
+    """What became of a rule.
+
+    It failed; it failed and a waiver or the baseline accepts that; or it could not be evaluated, which is never a pass.
+    """
 
     FAIL = "fail"
+    WAIVED = "waived"
+    BASELINED = "baselined"
     INCONCLUSIVE = "inconclusive"
 
 
@@ -103,9 +110,19 @@ class Finding:
     Args:
         code: rule code such as ``CG201``.
         message: one sentence with the measured figure and the limit.
-        evidence: measured value, limit and contributors; plain values only.
+        evidence: contributors and figures behind it; plain values only.
         subject: what the finding is about (a source, a class); part of the fingerprint.
+        where: the source, class, generator or generation that it is about; part of the fingerprint, and what a waiver
+            narrows itself to.
+        measured: the figure that the rule holds against ``limit``, in ``unit``; a waiver and a baseline bound it.
+        limit: the bound of the policy; ``measured`` above it if more is worse, below it if less is.
+        unit: what both are counted in: ``rows``, ``share``, ``ratio``, ``ids``, ...
+        n: rows (or what the method counts) that an estimate rests on; None where ``measured`` is exact.
+        interval: lowest and highest value of an estimate.
+        method: how an estimate was made, with its level.
+        key: path of the policy key that asks for it, such as ``("mix", "real_min_share")``.
         remedy: one line of what to do.
+        accepted_by: the waiver (``W-012``) or baseline that accepts it, and until when.
     """
 
     code: str
@@ -114,13 +131,46 @@ class Finding:
     status: Status = Status.FAIL
     evidence: dict[str, Any] = field(default_factory=dict)
     subject: str = ""
+    where: dict[str, str] = field(default_factory=dict)
+    measured: float | None = None
+    limit: float | None = None
+    unit: str = ""
+    n: int | None = None
+    interval: tuple[float, float] | None = None
+    method: str = ""
+    key: tuple[str | int, ...] = ()
     remedy: str = ""
+    accepted_by: str = ""
     file: str | None = None
     line: int | None = None
 
+    def fingerprint(self, parent_digest: str | None) -> str:
+        """Return 16 hexadecimal digits that name the finding from run to run.
+
+        They cover the rule, what it is about and the parent; never counts or the message, which change.
+
+        >>> first, second = (Finding("CG102", Severity.ERROR, text, subject="web") for text in ("30 %", "31 %"))
+        >>> first.fingerprint(None) == second.fingerprint(None)
+        True
+        """
+        named = json.dumps([self.code, self.subject, self.where, parent_digest], sort_keys=True)
+        return hashlib.sha256(named.encode()).hexdigest()[:16]
+
+    def is_worse_than(self, measured: float) -> bool:
+        """Return whether the figure lies beyond ``measured``, on the side on which the limit is broken."""
+        if self.measured is None:
+            return False
+        less_is_worse = self.limit is not None and self.measured < self.limit
+        return self.measured < measured if less_is_worse else self.measured > measured
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return asdict(self) | {"severity": self.severity.value, "status": self.status.value}
+        return asdict(self) | {
+            "severity": self.severity.value,
+            "status": self.status.value,
+            "key": ".".join(map(str, self.key)),
+            "interval": None if self.interval is None else list(self.interval),
+        }
 
 
 class Action(Enum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import Final
 
@@ -13,22 +14,33 @@ from collapse_guard.errors import ContractError, InputError, MissingExtraError
 
 #: Command -> its module and what is run.
 COMMANDS: Final = {
+    "init": ("init", "init"),
     "check": ("check", "check"),
+    "lint": ("lint", "lint"),
+    "rules": ("rules", "rules"),
+    "explain": ("explain", "explain"),
+    "baseline": ("baseline", "app"),
+    "waivers": ("waivers", "app"),
+    "report": ("report", "report"),
     "check-checkpoint": ("check_checkpoint", "check_checkpoint"),
     "demo": ("demo", "demo"),
     "export": ("export", "export"),
     "forecast": ("forecast", "forecast_command"),
     "manifest": ("manifest", "app"),
-    "prove-accumulation": ("prove_accumulation", "prove_accumulation_command"),
+    "prove": ("prove", "prove"),
     "schema": ("schema", "schema"),
     "simulate": ("simulate", "simulate_command"),
     "takedown": ("takedown", "takedown"),
 }
 
+#: Earlier names that go on working.
+ALIASES: Final = {"prove-accumulation": "prove"}
+
 
 class _Commands(LazyCommands):
     package = __name__
     modules = COMMANDS
+    aliases = ALIASES
 
 
 app = typer.Typer(
@@ -56,6 +68,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a class name must not break a narrow terminal
+    os.environ.setdefault(
+        "OPENBLAS_NUM_THREADS", "1"
+    )  # no command needs more, and NumPy starts them when it is imported
     try:
         app()
     except (InputError, MissingExtraError) as error:

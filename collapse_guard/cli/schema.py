@@ -10,6 +10,7 @@ import typer
 
 from collapse_guard.manifest.json_schema import manifest_json_schema
 from collapse_guard.policy import policy_json_schema
+from collapse_guard.report.result import result_json_schema
 
 
 class Subject(StrEnum):
@@ -17,6 +18,7 @@ class Subject(StrEnum):
 
     POLICY = "policy"
     MANIFEST = "manifest"
+    RESULT = "result"
 
 
 def schema(subject: Annotated[Subject, typer.Argument(help="What the schema describes.")]) -> None:
@@ -24,5 +26,9 @@ def schema(subject: Annotated[Subject, typer.Argument(help="What the schema desc
 
     Example: collapse-guard schema policy > policy.schema.json
     """
-    found = policy_json_schema() if subject is Subject.POLICY else manifest_json_schema()
-    typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    makers = {
+        Subject.POLICY: policy_json_schema,
+        Subject.MANIFEST: manifest_json_schema,
+        Subject.RESULT: result_json_schema,
+    }
+    typer.echo(json.dumps(makers[subject](), indent=2, ensure_ascii=False))

@@ -133,6 +133,10 @@ class Manifest:
         """Return rows per combination of index columns, sorted."""
         return {group: rows for group, (rows, _, _) in self._counted(names, limits).items()}
 
+    def trained_rows_by(self, *names: str, limits: Limits | None = None) -> dict[tuple[Any, ...], int]:
+        """Return rows that train, those whose amount is not zero, per combination of index columns, sorted."""
+        return {group: n_trained for group, (_, n_trained, _) in self._counted(names, limits).items()}
+
     def amount_by(self, *names: str, limits: Limits | None = None) -> dict[tuple[Any, ...], float]:
         """Return the amount per combination of index columns, in the unit of the manifest, sorted."""
         return {group: amount for group, (_, _, amount) in self._counted(names, limits).items()}

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
     from collapse_guard.policy.schema import Policy
 
-    Contradiction = tuple[tuple[str, ...], str]
+    Contradiction = tuple[tuple[str | int, ...], str]
 
 
 #: Without these real rows could leave, a manifest be changed, or its parent be hidden, and the gate would pass.
-UNSAFE_TO_LOWER: Final = frozenset({"CG001", "CG002", "CG003", "CG004", "CG201", "CG202", "CG204"})
+UNSAFE_TO_LOWER: Final = frozenset({"CG001", "CG002", "CG003", "CG004", "CG007", "CG201", "CG202", "CG204"})
 
 
 def contradictions(policy: Policy) -> Iterator[Contradiction]:
@@ -23,6 +23,8 @@ def contradictions(policy: Policy) -> Iterator[Contradiction]:
     yield from _wanted(policy)
     yield from _needs(policy)
     yield from _scope(policy)
+    yield from _drift_and_origins(policy)
+    yield from _waivers(policy)
     for code, severity in policy.severity.items():
         if code in UNSAFE_TO_LOWER and severity != "error":
             yield (
@@ -115,3 +117,28 @@ def _scope(policy: Policy) -> Iterator[Contradiction]:
             yield ("accumulation", "scope"), f"source {name!r} is {source.origin}; only real sources accumulate"
         if source is not None and source.accumulate == "off":
             yield ("accumulation", "scope"), f"source {name!r} is in the scope, and its accumulate is off"
+    for name, source in policy.sources.items():
+        if source.accumulate == "strict" and policy.accumulation.scope and name not in policy.accumulation.scope:
+            yield ("sources", name, "accumulate"), "strict, and accumulation.scope does not name this source"
+
+
+def _drift_and_origins(policy: Policy) -> Iterator[Contradiction]:
+    drift, provenance = policy.mix.drift, policy.provenance
+    if drift is not None and drift.warn > drift.error:
+        yield ("mix", "drift", "warn"), f"it is above mix.drift.error {drift.error:g}"
+    for name, source in policy.sources.items():
+        made_by = source.generator
+        if made_by is not None and {made_by, made_by.partition("@")[0]} & set(provenance.forbid_reentry_of):
+            yield ("sources", name, "generator"), f"provenance.forbid_reentry_of keeps {made_by!r} out"
+    unknown = sum(source.min_share or 0 for source in policy.sources.values() if source.origin == "unknown")
+    if provenance.max_unknown_share is not None and unknown > provenance.max_unknown_share + 1e-9:
+        text = f"floors of sources of unknown origin add up to {unknown:g}, which is above it"
+        yield ("provenance", "max_unknown_share"), text
+
+
+def _waivers(policy: Policy) -> Iterator[Contradiction]:
+    seen: set[str] = set()
+    for number, waiver in enumerate(policy.waivers):
+        if waiver.id in seen:
+            yield ("waivers", number, "id"), f"a waiver called {waiver.id!r} stands above; each has a name of its own"
+        seen.add(waiver.id)

@@ -15,7 +15,10 @@ from collapse_guard.plugins import nearest
 from collapse_guard.policy.cells import code_keys, one_as_many
 from collapse_guard.policy.contradictions import contradictions
 from collapse_guard.policy.mix import OTHER_SHAPES, SHAPES
+from collapse_guard.policy.presets import preset_path
+from collapse_guard.policy.resolved import Resolved, written
 from collapse_guard.policy.schema import Policy
+from collapse_guard.policy.waiver import REQUIRED
 from collapse_guard.policy.yaml_tree import MAX_POLICY_BYTES, Tree, dotted, read_tree, tree_of
 
 if TYPE_CHECKING:
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from os import PathLike
 
-_HERE = Path(__file__).parent
 _MAX_SHOWN = 60
 
 
@@ -37,14 +39,19 @@ def load_policy(path: str | PathLike[str], *, allow_code: bool = False) -> Polic
     Raises PolicyError whose ``problems`` has one entry per fault: code (CG001 unusable, CG002 contradiction),
     file, line, key, message, and what to type.
     """
+    return resolve_policy(path, allow_code=allow_code).policy
+
+
+def resolve_policy(path: str | PathLike[str], *, allow_code: bool = False) -> Resolved:
+    """Return the policy of :func:`load_policy`, and where each of its values stands."""
     tree = _merged(Path(path), seen=())
     policy = _checked(tree)
     named = [] if allow_code or policy.coverage is None else code_keys(policy.coverage.cells)
-    keys = [_written(tree, ("coverage", "cells", number, key)) for number, key in named]
+    keys = [written(tree.values, ("coverage", "cells", number, key)) for number, key in named]
     text, remedy = "names code, and what a file names is not run by default", "load_policy(path, allow_code=True)"
     if keys:
         raise PolicyError([Problem("CG001", *_place(tree, key), dotted(key), text, remedy) for key in keys])
-    return policy
+    return Resolved(policy, tree)
 
 
 def policy_from_mapping(values: Mapping[str, Any]) -> Policy:
@@ -57,20 +64,6 @@ def policy_from_mapping(values: Mapping[str, Any]) -> Policy:
     if tree.values is None:
         raise PolicyError(tree.problems)
     return _checked(_extended(tree, Path.cwd() / "mapping", seen=()))
-
-
-def preset_path(name: str) -> Path:
-    """Return the file of a preset such as ``starter@1``; raises PolicyError with the nearest name.
-
-    The wheel carries presets beside this module, a checkout in ``configs/``.
-    """
-    folder = _HERE / "presets"
-    if not folder.is_dir():
-        folder = _HERE.parents[1] / "configs"
-    known = {f"{file.stem}@1": file for file in sorted(folder.glob("*.yaml"))}
-    if name not in known:
-        raise PolicyError([Problem("CG001", name, None, "extends", "no such preset", nearest(name, known))])
-    return known[name]
 
 
 def _merged(path: Path, *, seen: tuple[str, ...]) -> Tree:
@@ -171,31 +164,17 @@ def _place(tree: Tree, path: tuple[str | int, ...]) -> tuple[str, int | None]:
     return tree.file, None
 
 
-def _written(tree: Tree, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Return ``path`` as it stands in the file: one cell has no number, and a kind or shape is no key of its own."""
-    node: Any = tree.values
-    kept: list[str | int] = []
-    for number, part in enumerate(path):
-        is_there = part in node if isinstance(node, dict) else isinstance(node, list) and isinstance(part, int)
-        if not is_there and part in SHAPES:
-            continue
-        if not is_there and isinstance(node, dict) and (isinstance(part, int) or number + 1 < len(path)):
-            continue
-        kept.append(part)
-        node = node[part] if is_there else None
-    return tuple(kept)
-
-
 def _problem(tree: Tree, fault: dict[str, Any]) -> Problem:
-    path = _written(tree, tuple(fault["loc"]))
+    path = written(tree.values, tuple(fault["loc"]))
     if fault["type"] != "extra_forbidden" and path[-1:] == ("[key]",):  # a fault of a key, not of its value
         path = path[:-1]
     file, line = _place(tree, path)
     if fault["type"] == "extra_forbidden":
         known = _siblings(tuple(fault["loc"])[:-1])
         return Problem("CG001", file, line, dotted(path), "unknown key", nearest(str(path[-1]), known))
+    code = "CG903" if path[:1] == ("waivers",) and set(REQUIRED) & set(path[2:3]) else "CG001"
     if fault["type"] == "missing":
-        return Problem("CG001", file, line, dotted(path), "missing key", "add it")
+        return Problem(code, file, line, dotted(path), "missing key", "add it")
     if fault["type"] == "union_tag_invalid":
         known = [tag.strip().strip("'") for tag in fault["ctx"]["expected_tags"].split(",")]
         tag = fault["ctx"]["tag"]
@@ -206,7 +185,7 @@ def _problem(tree: Tree, fault: dict[str, Any]) -> Problem:
     remedy = OTHER_SHAPES.get(dotted(path), "") if fault["loc"][-1:] == (SHAPES[0],) else ""
     if isinstance(fault["input"], str) and re.fullmatch(r"[-+]?[0-9.]+[eE][-+]?[0-9]+", fault["input"]):
         remedy = f"YAML reads this as text: write {float(fault['input'])!r}"
-    return Problem("CG001", file, line, dotted(path), message, remedy)
+    return Problem(code, file, line, dotted(path), message, remedy)
 
 
 def _sentence(kind: str, message: str) -> str:

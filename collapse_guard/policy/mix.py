@@ -34,9 +34,11 @@ class SourceRule(Section):
 class Drift(Section):
     """How far the mix may move between generations."""
 
-    metric: Literal["total_variation"] = "total_variation"
-    warn: Share = 0.05
-    error: Share = 0.10
+    metric: Literal["total_variation"] = Field(
+        "total_variation", description="half of the sum of the differences between the shares of all sources"
+    )
+    warn: Share = Field(0.05, description="above it the drift is a warning; a guess, tied to no experiment")
+    error: Share = Field(0.10, description="above it the drift is an error; a guess, tied to no experiment")
 
 
 class Repeat(Section):
@@ -128,7 +130,10 @@ class Mix(Section):
     window_rows: int = Field(
         1000, ge=1, description="rows of a window, over which the shares of the output are measured as well"
     )
-    drift: Drift | None = Field(None, json_schema_extra={"x-enforced": False})
+    drift: Drift | None = Field(
+        None,
+        description="how far the shares of the sources may move from the parent's (CG104); not looked at if left out",
+    )
     seed: int = Field(0, ge=0, description="seed of the order in which rows are taken")
 
     def generation_cap(self, generation: int) -> float | None:

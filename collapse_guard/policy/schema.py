@@ -6,7 +6,6 @@ sets one as inconclusive, so that nothing is silently unguarded.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from os import PathLike
 from typing import Annotated, Any, Literal, Self
@@ -16,10 +15,12 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from collapse_guard.errors import InputError
 from collapse_guard.kernels import canonical_bytes, sha256_hex
 from collapse_guard.policy.cells import CellsList, Labels, Score
+from collapse_guard.policy.measurements import Measurements
 from collapse_guard.policy.mix import Identity, Mix, SourceRule
-from collapse_guard.policy.section import Drop, OpenShare, Rows, Section, Share
+from collapse_guard.policy.section import Drop, OpenShare, Rows, RuleCode, Section, Share
+from collapse_guard.policy.waiver import Waiver
 
-RuleCode = Annotated[str, Field(pattern=r"^CG\d{3}$")]
+ModelName = Annotated[str, Field(min_length=1)]
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 _LATER: dict[str, Any] = {"x-enforced": False}
@@ -47,7 +48,19 @@ class Accumulation(Section):
     takedowns: str | None = Field(
         None, description="list of lawful deletions (JSON lines), relative to the policy file (CG207)"
     )
-    require_weight_above: float | None = Field(None, ge=0, json_schema_extra=_LATER)
+    require_weight_above: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="every real row in scope trains with more than this amount, in the unit of the policy (CG206); 0"
+        " asks that none is only retained, as mix.budget does with rows that do not fit",
+    )
+    grow_within: int | None = Field(
+        None,
+        ge=1,
+        description="generations within which the real pool in scope must grow (CG205); no experiment says how many may"
+        " pass, so that there is no default",
+    )
 
 
 class NearDuplicate(Section):
@@ -61,16 +74,34 @@ class ProvenanceRules(Section):
     """What must be known about a row."""
 
     max_generation_depth: int = Field(2, ge=0, le=254, description="largest generation of any row (CG303)")
-    forbid_reentry_of: tuple[str, ...] = Field((), json_schema_extra=_LATER)
+    forbid_reentry_of: tuple[ModelName, ...] = Field(
+        (),
+        description="own models whose outputs must not come back, by generator: a name stands for all its revisions,"
+        " name@revision for one (CG305)",
+    )
+    max_unknown_share: Share | None = Field(
+        None,
+        description="largest share of rows of unknown origin, in the unit of the policy (CG306); what is safe depends"
+        " on what they are, so that there is no default",
+    )
     near_duplicate: NearDuplicate | None = Field(None, json_schema_extra=_LATER)
 
 
 class FilterTail(Section):
     """How unevenly a filter may remove."""
 
-    by: str = "class"
-    quantile: OpenShare = 0.05
-    max_removal_ratio: float = Field(1.5, ge=1, allow_inf_nan=False)
+    by: str = Field(
+        "class", description="what receipts are counted by: the cells of the filter", json_schema_extra=_LATER
+    )
+    quantile: OpenShare = Field(
+        0.05, description="the tail: rarest cells that together hold at most this share of the filtered rows"
+    )
+    max_removal_ratio: float = Field(
+        1.5,
+        ge=1,
+        allow_inf_nan=False,
+        description="largest ratio of the tail's removal rate to that of all other cells (CG402)",
+    )
 
 
 class Quality(Section):
@@ -78,14 +109,31 @@ class Quality(Section):
 
     score: str = Field(description="column with the score, higher is better; a callable is passed from Python")
     keep_share: float = Field(gt=0, le=1, description="share of each cell that is kept")
+    keep_tolerance: Share = Field(
+        0.05, description="how far the share that receipts say was kept may lie from keep_share (CG405)"
+    )
 
 
 class Filters(Section):
     """What is asked of a synthetic row before it may enter."""
 
     quality: Quality | None = Field(None, description="keep the best share within each cell of coverage.cells")
-    require_reason: bool = Field(default=False, json_schema_extra=_LATER)
-    tail: FilterTail | None = Field(None, json_schema_extra=_LATER)
+    min_cell_rows: Annotated[int, Field(ge=1)] | None = Field(
+        1, description="rows that make a cell count when a filter removes all of them; null asks nothing (CG401)"
+    )
+    tail: FilterTail | None = Field(None, description="how unevenly a filter may remove; null asks nothing (CG402)")
+    max_real_removal_ratio: float | None = Field(
+        None,
+        ge=1,
+        allow_inf_nan=False,
+        description="largest ratio of the removal rate of real rows to that of synthetic ones (CG403)",
+    )
+    level: OpenShare = Field(
+        0.95, description="level of the intervals of these ratios: a filter fails when the lower end is above the limit"
+    )
+    require_reason: bool = Field(
+        default=False, description="synthetic rows must come with the receipts of what was filtered out (CG404)"
+    )
 
 
 class Interval(Section):
@@ -189,9 +237,23 @@ class Coverage(Section):
         None,
         description="manifest of the real reference; if left out, the real rows that the chain began with",
     )
-    by: tuple[str, ...] = Field(("class",), json_schema_extra=_LATER)
+    by: tuple[str, ...] = Field(
+        ("class",),
+        description="what must stay alive; an index holds one class per row, so that only [class] can be answered",
+        json_schema_extra=_LATER,
+    )
     min_class_rows: Rows = Field(1, description="reference rows that make a class count for CG501")
     max_classes_lost: Rows = Field(0, description="classes that may be missing from the training set (CG501)")
+    max_entropy_drop_nats: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="how much lower the entropy of the class shares may be than that of the reference (CG503)",
+    )
+    max_head_share_rise: Share | None = Field(
+        None, description="how much larger the share of the largest classes may be than in the reference (CG503)"
+    )
+    head_classes: int = Field(1, ge=1, description="how many of the largest classes are the head (CG503)")
 
     @property
     def class_column(self) -> str | None:
@@ -207,18 +269,6 @@ class Coverage(Section):
             return None
         named = [name for columns in inputs if columns is not None for name in columns]
         return tuple(dict.fromkeys([*named, *(score.column for score in self.scores if score.against == "real")]))
-
-
-class Waiver(Section):
-    """A finding that is accepted for a while."""
-
-    id: str
-    rule: RuleCode
-    where: dict[str, str] = Field(default_factory=dict)
-    reason: str = Field(min_length=1)
-    owner: str = Field(min_length=1)
-    expires: dt.date
-    limit: dict[str, float] = Field(default_factory=dict)
 
 
 class Policy(Section):
@@ -246,9 +296,15 @@ class Policy(Section):
     provenance: ProvenanceRules = ProvenanceRules()
     filters: Filters = Filters()
     coverage: Coverage | None = Field(None, description="leave out to guard the data alone")
+    measurements: Measurements = Measurements()
     severity: dict[RuleCode, Literal["error", "warning", "info"]] = Field(default_factory=dict)
     on_missing_evidence: Literal["fail", "warn"] = "fail"
-    waivers: tuple[Waiver, ...] = Field((), json_schema_extra=_LATER)
+    waivers: tuple[Waiver, ...] = Field((), description="findings that are accepted for a while, up to a bound")
+    baseline: str | None = Field(
+        None,
+        description="list of known findings, relative to the policy file; it is written by 'collapse-guard baseline'"
+        " and only ever shrinks",
+    )
 
     @classmethod
     def coerce(cls, policy: Policy | Mapping[str, Any] | str | PathLike[str]) -> Policy:
@@ -276,7 +332,8 @@ class Policy(Section):
     @property
     def digest(self) -> str:
         """SHA-256 over what the policy demands: not its name, file locations, key order or comments."""
-        demands = self.model_dump(mode="json", exclude={"name", "manifests", "extends"})
+        places = {"name": True, "manifests": True, "extends": True, "baseline": True, "measurements": {"files": True}}
+        demands = self.model_dump(mode="json", exclude=places)
         return sha256_hex([canonical_bytes(demands)])
 
     @property

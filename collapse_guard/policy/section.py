@@ -10,6 +10,7 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 OpenShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Drop = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Rows = Annotated[int, Field(ge=0)]
+RuleCode = Annotated[str, Field(pattern=r"^CG\d{3}$")]
 
 
 class Section(BaseModel):

@@ -1,7 +1,8 @@
-"""Results for the terminal: verdict, at most ten findings, what was not checked."""
+"""Results for the terminal: verdict, at most ten findings, what is accepted, what was not checked."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 from rich.console import Console
@@ -10,53 +11,71 @@ from rich.text import Text
 
 from collapse_guard.kernels import one_line
 
+QUIET, NORMAL, VERBOSE = -1, 0, 1
 MAX_FINDINGS: Final = 10
 _COLOURS: Final = {"kept": "green", "violated": "red", "unusable": "red", "inconclusive": "yellow"}
 _ORDER: Final = {"error": 0, "warning": 1, "info": 2}
 
 
-def gate_lines(view: dict[str, Any]) -> list[str]:
-    """Return the plain text of a gate result, a line each."""
+def gate_lines(view: dict[str, Any], verbosity: int = NORMAL) -> list[str]:
+    """Return the plain text of a gate result, a line each.
+
+    Args:
+        view: the result as plain values.
+        verbosity: -1 the verdict and what failed, 0 with what was accepted or not checked, 1 everything.
+    """
     lines = [verdict_line(view)]
-    for finding in failures(view)[:MAX_FINDINGS]:
+    for finding in failures(view)[: _most(verbosity)]:
         lines.append(f"{finding['code']} {finding['severity']}: {place(finding)}{one_line(finding['message'])}")
-        if finding["remedy"]:
-            lines.append(f"      -> {finding['remedy']}")
-    return lines + footer(view)
+        lines += [f"      -> {line}" for line in _under(finding, verbosity)]
+    return lines + footer(view, verbosity)
 
 
-def print_gate(view: dict[str, Any], console: Console | None = None) -> None:
+def print_gate(view: dict[str, Any], console: Console | None = None, verbosity: int = NORMAL) -> None:
     """Print a gate result in colour (NO_COLOR is honoured)."""
     screen = console or Console(highlight=False)
     screen.print(Text(verdict_line(view), style=f"bold {_COLOURS[view['verdict']]}"))
     table = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
     for title in ("rule", "severity", "finding"):
         table.add_column(title, overflow="fold")
-    for finding in failures(view)[:MAX_FINDINGS]:
-        remedy = f"\n-> {finding['remedy']}" if finding["remedy"] else ""
-        table.add_row(
-            finding["code"], finding["severity"], Text(f"{place(finding)}{one_line(finding['message'])}{remedy}")
-        )
+    for finding in failures(view)[: _most(verbosity)]:
+        under = "".join(f"\n-> {line}" for line in _under(finding, verbosity))
+        said = Text(f"{place(finding)}{one_line(finding['message'])}{under}")
+        table.add_row(finding["code"], finding["severity"], said)
     if table.row_count:
         screen.print(table)
-    for line in footer(view):
+    for line in footer(view, verbosity):
         screen.print(Text(line, style="dim"))
 
 
 def verdict_line(view: dict[str, Any]) -> str:
     """Return the one line that answers the question."""
-    n_failed = sum(finding["status"] == "fail" for finding in view["findings"])
-    n_open = len(view["findings"]) - n_failed + len(view["unenforced_policy_keys"])
+    counts = {name: sum(finding["status"] == name for finding in view["findings"]) for name in _COUNTED}
+    n_failed = counts["fail"]
     parts = [f"{n_failed} finding{'' if n_failed == 1 else 's'}"] if n_failed else []
-    parts += [f"{n_open} not evaluated"] if n_open else []
-    detail = f" ({', '.join(parts)})" if parts else f" ({len(view['rules'])} rules)"
+    parts += [f"{counts[name]} {_COUNTED[name]}" for name in ("inconclusive", "waived", "baselined") if counts[name]]
+    n_rules = sum(rule.get("status") != "ignored" for rule in view["rules"])
+    detail = f" ({', '.join(parts)})" if parts else f" ({n_rules} rules)"
     return f"policy {view['verdict']}{detail}"
+
+
+_COUNTED: Final = {
+    "fail": "findings",
+    "inconclusive": "not evaluated",
+    "waived": "waived",
+    "baselined": "in the baseline",
+}
 
 
 def failures(view: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what failed, loudest first."""
     failed = [finding for finding in view["findings"] if finding["status"] == "fail"]
     return sorted(failed, key=lambda finding: (_ORDER[finding["severity"]], finding["code"]))
+
+
+def accepted(view: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what a waiver or the baseline accepts."""
+    return [finding for finding in view["findings"] if finding["status"] in {"waived", "baselined"}]
 
 
 def not_evaluated(view: dict[str, Any]) -> list[str]:
@@ -75,22 +94,51 @@ def place(finding: dict[str, Any]) -> str:
     return f"{finding['file']}:{finding['line']}: " if finding["line"] else f"{finding['file']}: "
 
 
-def footer(view: dict[str, Any]) -> list[str]:
-    """Return what was left out of the list, what was not checked, and the digests."""
-    lines = not_evaluated(view)
+def footer(view: dict[str, Any], verbosity: int = NORMAL) -> list[str]:
+    """Return what is accepted, what was left out of the list or not checked, what to type next, and the digests."""
+    n_more = max(0, len(failures(view)) - _most(verbosity))
+    more = [f"... and {n_more} more; --verbose lists them, --output-format json has them all"] if n_more else []
+    if verbosity <= QUIET:
+        return [*not_evaluated(view), *more]
+    lines = [*more, *not_evaluated(view), *_accepted(view, verbosity)]
     proof = view.get("accumulation")
     if proof and proof["holds"]:
         lines.append(f"accumulation: {one_line(proof['summary'])}")
-    lines += [f"note: {note}" for note in view["notes"]]
-    n_more = len(failures(view)) - MAX_FINDINGS
-    if n_more > 0:
-        lines.append(f"... and {n_more} more; --output-format json has them all")
-    if view["unenforced_policy_keys"]:
-        lines.append(f"not checked by this version: {', '.join(view['unenforced_policy_keys'])}")
+    lines += [f"note: {one_line(note)}" for note in view["notes"]]
+    if verbosity >= VERBOSE:
+        lines += [f"{rule['code']} {rule.get('status', '')}: {rule['title']}" for rule in view["rules"]]
+    failed = failures(view)
+    if failed:
+        lines.append(f"next: collapse-guard explain {failed[0]['code']}")
+    return [line for line in [*lines, _digests(view)] if line]
+
+
+def _accepted(view: dict[str, Any], verbosity: int) -> list[str]:
+    found = [
+        f"accepted by {one_line(each['accepted_by'])}: {each['code']} {one_line(each['message'])}"
+        for each in accepted(view)
+    ]
+    most = _most(verbosity)
+    return [*found[:most], *([f"... and {len(found) - most} more accepted"] if len(found) > most else [])]
+
+
+def _digests(view: dict[str, Any]) -> str:
     digests = [
         ("manifest", view["manifest_digest"]),
         ("parent", view["parent_digest"]),
         ("policy", view["policy_digest"]),
     ]
-    lines.append("  ".join(f"{name} {digest[:19]}" for name, digest in digests if digest))
-    return [line for line in lines if line]
+    return "  ".join(f"{name} {digest[:19]}" for name, digest in digests if digest)
+
+
+def _under(finding: dict[str, Any], verbosity: int) -> list[str]:
+    """Return what stands under a finding: what to do, and the figures if they are asked for."""
+    lines = [one_line(finding["remedy"])] if finding["remedy"] else []
+    if verbosity >= VERBOSE:
+        lines += [f"{name}: {one_line(str(value))}" for name, value in finding["evidence"].items()]
+        lines.append(f"fingerprint {finding['fingerprint']}, {finding['docs']}")
+    return lines
+
+
+def _most(verbosity: int) -> int:
+    return MAX_FINDINGS if verbosity < VERBOSE else sys.maxsize

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 from collapse_guard.kernels import one_line
 from collapse_guard.manifest import duplicate_ids
+from collapse_guard.plugins import nearest
 from collapse_guard.records import Finding, Severity
+from collapse_guard.rules.loss import required_sources
 from collapse_guard.rules.registry import Subject, rule
+from collapse_guard.rules.unanswered import not_evaluated, without_parent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +50,7 @@ def header_is_valid(subject: Subject) -> Iterator[Finding]:
     yield from problems(subject, "CG003")
 
 
-@rule("CG004", Severity.ERROR, "digest mismatch between header and content", needs=("manifest",))
+@rule("CG004", Severity.ERROR, "digest mismatch between header and content", needs=("manifest", "content"))
 def digests_match(subject: Subject) -> Iterator[Finding]:
     """Recompute every digest of the manifest."""
     yield from problems(subject, "CG004")
@@ -86,8 +89,70 @@ def ids_are_unique(subject: Subject) -> Iterator[Finding]:
                 "ids": list(found.ids),
             },
             subject=found.source,
+            where={"source": found.source},
+            measured=found.n_ids,
+            limit=0,
+            unit="ids",
+            key=("identity",),
             remedy="remove exact duplicates before the manifest is written; where rows differ, decide which is right",
         )
+
+
+@rule("CG007", Severity.ERROR, "declared input matched no row", needs=("policy", "manifest"))
+def inputs_hold_rows(subject: Subject) -> Iterator[Finding]:
+    """A manifest of which nothing trains, a source in it without rows, a source that must stay and is nowhere.
+
+    The last are those of ``accumulation.scope``, or with ``accumulate: strict``, that neither this generation nor its
+    parent has. A source that is absent and has a floor is the concern of CG101; one that is merely capped is noted.
+    """
+    assert subject.manifest is not None
+    yield from _nothing_trains(subject)
+    for source in subject.manifest.header.sources:
+        if source.rows == 0 and subject.manifest.n_rows > 0:
+            text = f"source {source.name!r} is in the manifest and has no row"
+            yield _empty(text, source.name, ("sources", source.name), "check what it was read from, or leave it out")
+    yield from _nowhere(subject)
+
+
+def _nothing_trains(subject: Subject) -> Iterator[Finding]:
+    assert subject.manifest is not None
+    n_rows = subject.manifest.n_rows
+    if n_rows == 0 or subject.manifest.amount <= 0:
+        text = "the manifest has no row" if n_rows == 0 else f"none of the {n_rows} rows trains: all have the amount 0"
+        yield _empty(text, None, ("manifests", "current"), "name the data that trains, and write the manifest again")
+
+
+def _nowhere(subject: Subject) -> Iterator[Finding]:
+    """Yield the sources that must stay and that no generation at hand has."""
+    assert subject.policy is not None
+    assert subject.manifest is not None
+    generations = (subject.manifest, *([] if subject.previous is None else [subject.previous]))
+    known = {source.name for manifest in generations for source in manifest.header.sources}
+    wanted = {name: key for name, key in required_sources(subject.policy).items() if name not in known}
+    unseen = without_parent(subject)
+    if wanted and unseen is not None:
+        text = f"{', '.join(map(repr, wanted))} may stand in the parent alone, and {unseen}"
+        yield not_evaluated("CG007", Severity.ERROR, text, key=next(iter(wanted.values())))
+        return
+    for name, key in wanted.items():
+        where = "neither manifest has such a source" if subject.previous is not None else "there is no such source"
+        yield _empty(f"source {name!r} must stay, and {where}", name, key, nearest(name, known))
+
+
+def _empty(message: str, source: str | None, key: tuple[str, ...], remedy: str) -> Finding:
+    return Finding(
+        "CG007",
+        Severity.ERROR,
+        message,
+        evidence={"n_rows": 0},
+        subject="manifest" if source is None else source,
+        where={} if source is None else {"source": source},
+        measured=0,
+        limit=1,
+        unit="rows",
+        key=key,
+        remedy=remedy,
+    )
 
 
 def _short(digest: str) -> str:

@@ -50,6 +50,25 @@ def changed_classes(
     return relabelled(previous, current, scope=policy.accumulation.scope, exempt=exempt_sources(policy), limits=limits)
 
 
+def accumulates(policy: Policy, source: str) -> bool:
+    """Return whether the real rows of a source must stay, as far as scope and exemptions say so."""
+    scope, declared = policy.accumulation.scope, policy.sources.get(source)
+    is_exempt = declared is not None and declared.accumulate == "off"
+    return not is_exempt and (scope is None or source in scope)
+
+
+def required_sources(policy: Policy) -> dict[str, tuple[str, ...]]:
+    """Return the sources whose real rows the policy wants to stay by name, each with the key that says so.
+
+    Those of ``accumulation.scope``, and those that say ``accumulate: strict``; none if accumulation is off.
+    """
+    if policy.accumulation.mode == "off":
+        return {}
+    strict = {name: source for name, source in policy.sources.items() if source.accumulate == "strict"}
+    named: dict[str, tuple[str, ...]] = {name: ("sources", name, "accumulate") for name in strict}
+    return named | dict.fromkeys(policy.accumulation.scope or (), ("accumulation", "scope"))
+
+
 def unknown_scope(policy: Policy, previous: Manifest, current: Manifest) -> str | None:
     """Return what is wrong with a scope that names a source neither manifest has: it would prove nothing."""
     if policy.accumulation.mode == "off":

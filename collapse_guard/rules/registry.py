@@ -15,9 +15,12 @@ from collapse_guard.rules.loss import proven
 if TYPE_CHECKING:
     from collapse_guard.errors import Problem
     from collapse_guard.manifest import Limits, Manifest, Proof, Takedowns
+    from collapse_guard.manifest.measurement import Measurement
     from collapse_guard.policy import Policy
+    from collapse_guard.rules.governance import Governance
 
-Need = Literal["policy", "manifest", "index", "unit", "parent", "reference"]
+#: ``content`` says that the parts are read again; a part that cannot be is a fault of its own, and no lack.
+Need = Literal["policy", "manifest", "content", "index", "unit", "parent", "reference"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Subject:
         problems: faults found while reading, by rule code.
         takedowns: lawful deletions that the policy names.
         limits: memory, threads and spill folder for questions that look at every row.
+        governance: what waivers and the baseline accept; None until the other rules have run.
+        measurements: what outside measurements say of manifests, of this one or of another.
     """
 
     policy: Policy | None = None
@@ -41,6 +46,8 @@ class Subject:
     problems: tuple[Problem, ...] = ()
     takedowns: Takedowns | None = None
     limits: Limits | None = None
+    governance: Governance | None = None
+    measurements: tuple[Measurement, ...] = ()
 
     @cached_property
     def proof(self) -> Proof | None:
@@ -93,6 +100,11 @@ class Rule:
         override = subject.policy.severity.get(self.code) if subject.policy is not None else None
         return [replace(found, severity=Severity(override)) if override else found for found in findings]
 
+    @property
+    def reads_rows(self) -> bool:
+        """Whether it looks at more than the policy and the headers."""
+        return bool(set(self.needs) & {"content", "index", "parent", "reference"})
+
     def finding(self, message: str, *, status: Status = Status.FAIL, **details: Any) -> Finding:
         """Return a finding under this rule's code and severity."""
         return Finding(self.code, self.severity, message, status=status, **details)
@@ -111,39 +123,14 @@ def rule(code: str, severity: Severity, title: str, *, needs: tuple[Need, ...]) 
     return register
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Findings of a run, and the codes that were looked at."""
-
-    findings: tuple[Finding, ...]
-    codes: tuple[str, ...]
-
-    @property
-    def failed(self) -> tuple[Finding, ...]:
-        """Findings at error severity."""
-        return tuple(f for f in self.findings if f.status is Status.FAIL and f.severity is Severity.ERROR)
-
-    @property
-    def inconclusive(self) -> tuple[Finding, ...]:
-        """Rules that lacked what they need."""
-        return tuple(found for found in self.findings if found.status is Status.INCONCLUSIVE)
-
-
-def evaluate(subject: Subject) -> Evaluation:
-    """Run every rule on ``subject``, in the order of their codes."""
-    rules = list(RULES.items())
-    findings = [found for _, check in rules for found in check(subject)]
-    return Evaluation(tuple(findings), tuple(code for code, _ in rules))
-
-
 def _lacking(rule_: Rule, subject: Subject) -> str | None:
     """Return what the rule needs and the subject lacks, as a clause."""
     policy, manifest = subject.policy, subject.manifest
-    if policy is None and set(rule_.needs) - {"manifest", "index"}:
+    if policy is None and set(rule_.needs) - {"manifest", "content", "index"}:
         return "the policy could not be read"
     if manifest is None and set(rule_.needs) - {"policy"}:
         return "the manifest could not be read"
-    if set(rule_.needs) - {"policy", "manifest"} and not subject.index_is_readable:
+    if set(rule_.needs) - {"policy", "manifest", "content"} and not subject.index_is_readable:
         return "an index could not be read (CG004)"
     if "unit" in rule_.needs and policy and manifest and policy.unit != manifest.header.unit:
         return f"the policy counts {policy.unit}, the manifest counts {manifest.header.unit}"

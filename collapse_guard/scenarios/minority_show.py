@@ -15,7 +15,7 @@ from rich.table import Table
 
 from collapse_guard.errors import InputError
 from collapse_guard.policy import load_policy
-from collapse_guard.policy.load import preset_path
+from collapse_guard.policy.presets import preset_path
 from collapse_guard.report import as_json
 from collapse_guard.report.plot import draw_chains
 from collapse_guard.scenarios.minority_images import ARMS, Chain, Generation, World, quiet, run_arm

@@ -21,6 +21,7 @@ from collapse_guard.records import DATE, EVIDENCE, GENERATION, GENERATOR, ID, OR
 from collapse_guard.rules import RULES
 
 N_RULES = len(list(RULES.items()))
+N_COUNTING = sum("unit" in rule.needs for _, rule in RULES.items())
 COMMAND = Path(sys.executable).with_name("collapse-guard")
 Entries = Sequence[dict[str, Any]]
 
@@ -109,10 +110,11 @@ def verdicts(text: str) -> list[str]:
         ("extends: preset:starter@1\n", GOOD, 0, f"policy kept ({N_RULES} rules)"),
         ("extends: preset:starter@1\n", LOSSY, 1, "policy violated (1 finding)"),
         ("mixx: 1\n", GOOD, 2, "policy unusable (1 finding"),
-        ("unit: tokens\n", GOOD, 3, "policy inconclusive (7 not evaluated)"),
-        ("unit: tokens\non_missing_evidence: warn\n", GOOD, 0, "policy kept (7 not evaluated)"),
-        ("unit: tokens\n", LOSSY, 1, "policy violated (1 finding, 7 not evaluated)"),
-        ("waivers: [{id: W, rule: CG201, reason: r, owner: o, expires: 2026-03-31}]\n", GOOD, 3, "policy inconclusive"),
+        ("unit: tokens\n", GOOD, 3, f"policy inconclusive ({N_COUNTING} not evaluated)"),
+        ("unit: tokens\non_missing_evidence: warn\n", GOOD, 0, f"policy kept ({N_COUNTING} not evaluated)"),
+        ("unit: tokens\n", LOSSY, 1, f"policy violated (1 finding, {N_COUNTING} not evaluated)"),
+        ("provenance: {near_duplicate: {threshold: 0.9}}\n", GOOD, 3, "policy inconclusive (1 not evaluated)"),
+        ("waivers: [{id: W, rule: CG201, reason: r, owner: o, expires: 2026-03-31}]\n", GOOD, 2, "policy unusable"),
     ],
 )
 def test_the_exit_code_and_the_first_line_say_the_verdict(
@@ -135,8 +137,100 @@ def test_another_word_for_fail_on_is_a_usage_error(folder: Path) -> None:
     assert invoke(*GOOD, "--fail-on", "banana").exit_code == 2
 
 
-def test_a_missing_policy_option_is_a_usage_error() -> None:
-    assert invoke("-m", "good.cgm.json").exit_code == 2
+def test_where_no_policy_can_be_found_it_says_where_it_was_looked_for(folder: Path) -> None:
+    done = call("check", "-m", "good.cgm.json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        "error: no policy: neither --policy, nor COLLAPSE_GUARD_POLICY, nor collapse_guard.yaml"
+    )
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_policy_is_found_and_the_project_sets_defaults(folder: Path) -> None:
+    Path("policy.yaml").rename("collapse_guard.yaml")
+    Path("pyproject.toml").write_text(
+        '[tool.collapse_guard]\nmanifest = "lossy.cgm.json"\nagainst = "gen0.cgm.json"\nignore = ["CG201"]\n'
+    )
+    assert invoke().stdout.startswith(f"policy kept ({N_RULES - 1} rules)\n")
+    assert "note: left out by --select or --ignore: CG201" in invoke().stdout
+    assert invoke("--ignore", "CG101").exit_code == 1
+    assert invoke("-m", "good.cgm.json").exit_code == 0
+    Path("pyproject.toml").write_text('[tool.collapse_guard]\nfail_on = "eror"\n')
+    assert "fail_on: got 'eror'; did you mean 'error'?" in str(invoke().exception)
+
+
+def test_only_what_is_selected_runs(folder: Path) -> None:
+    policy("sources: {web: {max_share: 0.1}}\n")
+    assert failed_codes(*LOSSY) == {"CG102", "CG201"}
+    assert failed_codes(*LOSSY, "--select", "CG1") == {"CG102"}
+    assert failed_codes(*LOSSY, "--select", "cg1,CG201", "--ignore", "CG102") == {"CG201"}
+    assert "no rule is called 'CG21'; did you mean 'CG201'?" in str(invoke(*GOOD, "--select", "CG21").exception)
+
+
+def failed_codes(*arguments: str) -> set[str]:
+    view = strict_json(invoke(*arguments, "--output-format", "json").stdout)
+    return {found["code"] for found in view["findings"] if found["status"] == "fail"}
+
+
+@pytest.mark.parametrize(("text", "code"), [("", 0), ("unit: tokens\n", 0), ("mixx: 1\n", 2)])
+def test_exit_zero_forgives_what_was_found_and_no_unusable_input(folder: Path, text: str, code: int) -> None:
+    policy(text)
+    assert invoke(*LOSSY, "--exit-zero").exit_code == code
+
+
+def test_headers_alone_read_no_row(folder: Path) -> None:
+    for manifest in ("gen0.cgm.json", "lossy.cgm.json"):
+        part_of(folder / manifest).unlink()
+    result = invoke(*LOSSY, "--headers-only")
+    assert result.exit_code == 0
+    assert "note: headers only: rows were not looked at" in result.stdout
+    policy("manifests: {parent_digest: 'sha256:" + "0" * 64 + "'}\n")
+    assert "CG204 error: policy.yaml:2: the policy pins parent" in invoke(*LOSSY, "--headers-only").stdout
+    assert invoke(*LOSSY).exit_code == 2
+
+
+def test_every_value_of_the_policy_says_where_it_is_from(folder: Path) -> None:
+    policy("extends: preset:starter@1\nmix: {real_min_share: 0.75}\n")
+    lines = invoke("-p", "policy.yaml", "--show-policy").stdout.splitlines()
+    assert lines[0] == "# policy.yaml (--policy)"
+    said = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines[1:]}
+    assert said["mix.real_min_share"] == "0.75  # policy.yaml:3"
+    assert said["accumulation.mode"] == '"superset"  # preset:starter@1'
+    assert said["mix.seed"] == "0  # default"
+    view = strict_json(invoke("-p", "policy.yaml", "--show-policy", "--output-format", "json").stdout)
+    assert {"key": "mix.real_min_share", "value": 0.75, "origin": "policy.yaml:3"} in view["values"]
+
+
+def test_quiet_and_verbose_say_less_and_more(folder: Path) -> None:
+    quiet, usual, loud = (invoke(*LOSSY, *flags).stdout for flags in ((), ("-q",), ("-v",)))
+    quiet, usual = usual, quiet
+    assert len(quiet.splitlines()) == 3
+    assert set(quiet.splitlines()) < set(usual.splitlines())
+    assert "n_lost_rows: 2" in loud
+    assert "CG101 passed: real share below floor" in loud
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("chek",), "no command is called 'chek'; did you mean 'check'?"),
+        (("manifest", "shwo"), "no command is called 'shwo'; did you mean 'show'?"),
+        (("check", "--output-format", "serif"), "did you mean 'sarif'?"),
+        (("check", "-o", "serif=a.txt"), "did you mean 'sarif'?"),
+        (("check", "--polcy", "x"), "--policy"),
+    ],
+)
+def test_what_is_mistyped_is_told_with_the_nearest_word(folder: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = call(*arguments, COLUMNS="200")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_color_is_honoured(folder: Path) -> None:
+    arguments = ("check", *LOSSY, "--output-format", "rich")
+    assert "\x1b[" in call(*arguments, FORCE_COLOR="1").stdout
+    assert "\x1b[" not in call(*arguments, NO_COLOR="1").stdout
 
 
 def test_the_manifests_of_the_policy_are_relative_to_its_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,15 +239,16 @@ def test_the_manifests_of_the_policy_are_relative_to_its_file(folder: Path, monk
     monkeypatch.chdir(folder / "elsewhere")
     result = invoke("-p", "../policy.yaml")
     assert result.exit_code == 1
-    assert "CG201 error: 2 real rows lost" in result.stdout
+    assert "CG201 error: ../policy.yaml:1: 2 real rows lost" in result.stdout
 
 
 def test_plain_output_is_one_line_per_statement(folder: Path) -> None:
     result = invoke(*LOSSY, "--output-format", "plain")
-    first, finding, remedy, digests = result.stdout.splitlines()
+    first, finding, remedy, following, digests = result.stdout.splitlines()
     assert first == "policy violated (1 finding)"
-    assert finding.startswith("CG201 error: 2 real rows lost: web/cat 2; ids ")
+    assert finding.startswith("CG201 error: policy.yaml:2: 2 real rows lost: web/cat 2; ids ")
     assert remedy == "      -> put them back; real data accumulates, it is never replaced"
+    assert following == "next: collapse-guard explain CG201"
     assert digests.startswith("manifest sha256:")
 
 
@@ -317,7 +412,7 @@ def test_the_command_names_an_output_that_cannot_be_written(folder: Path) -> Non
     (folder / "out").mkdir()
     done = call("check", *GOOD, "-o", "out")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: out: ")
+    assert done.stderr.startswith("error: --output out: is a folder")
     assert len(done.stderr.splitlines()) == 1
 
 

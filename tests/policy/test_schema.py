@@ -29,7 +29,7 @@ WHOLE: dict[str, Any] = {
     "unit": "tokens",
     "identity": {"columns": ["text"]},
     "sources": {"web": {}, "more": {}},
-    "mix": {"drift": {}, "budget": {"amount": 100}},
+    "mix": {"drift": {"error": 1.0}, "budget": {"amount": 100}},
     "provenance": {"near_duplicate": {}},
     "filters": {"quality": {"score": "q", "keep_share": 0.8}, "tail": {}},
     "coverage": {},
@@ -413,12 +413,9 @@ def test_the_policy_of_the_design_page_names_the_keys_that_no_check_reads(tmp_pa
     path = tmp_path / "policy.yaml"
     path.write_text(DESIGN)
     assert load_policy(path).unenforced() == (
-        "accumulation.require_weight_above",
         "coverage.by",
         "filters.require_reason",
         "filters.tail",
-        "mix.drift",
-        "provenance.forbid_reentry_of",
         "provenance.near_duplicate",
         "waivers",
     )

@@ -13,7 +13,7 @@ import torch
 from datasets import are_progress_bars_disabled
 
 from collapse_guard.policy import Policy, load_policy
-from collapse_guard.policy.load import preset_path
+from collapse_guard.policy.presets import preset_path
 from collapse_guard.scenarios import minority_images
 from collapse_guard.scenarios.minority_images import Chain, Generation, World, quiet, real_rows, run_arm
 

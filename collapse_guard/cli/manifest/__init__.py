@@ -1,4 +1,4 @@
-"""``collapse-guard manifest``: make, compose, show, compare and verify manifests; one file per command."""
+"""``collapse-guard manifest``: make, compose, show, compare, verify and sign manifests; one file per command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import typer
 from collapse_guard.cli.lazy import LazyCommands
 
 #: Command -> its module and what is run.
-COMMANDS: Final = {name: (name, name) for name in ("write", "merge", "show", "diff", "verify", "log", "prune")}
+COMMANDS: Final = {
+    **{name: (name, name) for name in ("write", "merge", "show", "diff", "verify", "log", "prune", "sign")},
+    "verify-signature": ("verify_signature", "verify_signature"),
+}
 
 
 class _Commands(LazyCommands):

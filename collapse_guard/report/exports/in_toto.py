@@ -1,7 +1,8 @@
 """Manifest -> in-toto Statement v1: what is attested is the header, its content and its parts; nothing is signed here.
 
 With the result of a gate the predicate is in-toto's ``test-result``, else a summary of the manifest of our own. Sign
-with what signs your other artefacts (a DSSE envelope around these bytes). Sources: the in-toto attestation framework,
+with what signs your other artefacts (a DSSE envelope around these bytes); ``collapse-guard manifest sign`` signs the
+header alone. Sources: the in-toto attestation framework,
 https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md and .../spec/predicates/test-result.md.
 """
 
@@ -10,7 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from collapse_guard.errors import InputError
-from collapse_guard.manifest.figures import generators, origin_rows, real_share
+from collapse_guard.manifest.signing.statement import (
+    MANIFEST_PREDICATE,
+    STATEMENT,
+    manifest_subject,
+    parent_entry,
+    summary,
+)
 from collapse_guard.report.exports.files import hex_digest, part_entries, path_of
 
 if TYPE_CHECKING:
@@ -18,12 +25,8 @@ if TYPE_CHECKING:
 
     from collapse_guard.manifest import Manifest
 
-STATEMENT: Final = "https://in-toto.io/Statement/v1"
 TEST_RESULT: Final = "https://in-toto.io/attestation/test-result/v0.1"
-#: Predicate without a gate result.
-MANIFEST_PREDICATE: Final = "urn:collapse-guard:attestation:manifest:v1"
-#: Names of digests that are not over the bytes of a file, as ``gitCommit`` is not.
-CONTENT_DIGEST: Final = "collapseGuardManifest"
+#: Name of a digest that is not over the bytes of a file, as ``gitCommit`` is not.
 POLICY_DIGEST: Final = "collapseGuardPolicy"
 
 _RESULT_SCHEMA: Final = "collapse-guard/result/1"
@@ -40,41 +43,14 @@ def as_in_toto(manifest: Manifest, result: Mapping[str, Any] | None = None) -> d
     Raises InputError for a result of another schema or manifest, ManifestError for a manifest that is not on disk.
     """
     path = path_of(manifest)
-    digests = {"sha256": hex_digest(path, "sha256"), CONTENT_DIGEST: manifest.digest.removeprefix("sha256:")}
-    subjects = [{"name": path.name, "digest": digests}]
+    subjects = [manifest_subject(manifest.header, hex_digest(path, "sha256"), name=path.name)]
     subjects += [{"name": part.name, "digest": {"sha256": part.sha256}} for part in part_entries(manifest)]
     return {
         "_type": STATEMENT,
         "subject": subjects,
         "predicateType": MANIFEST_PREDICATE if result is None else TEST_RESULT,
-        "predicate": _summary(manifest) if result is None else _test_result(manifest, result),
+        "predicate": summary(manifest.header) if result is None else _test_result(manifest, result),
     }
-
-
-def _summary(manifest: Manifest) -> dict[str, Any]:
-    header = manifest.header
-    return {
-        "name": header.name,
-        "generation": header.generation,
-        "created": header.created,
-        "tool": header.tool,
-        "unit": header.unit,
-        "idRule": header.id_rule,
-        "rows": header.index.rows,
-        "amount": manifest.amount,
-        "originRows": origin_rows(header),
-        "realShare": real_share(header),
-        "generators": list(generators(header)),
-        "parents": [_parent(parent.name, parent.digest) for parent in header.parents],
-        "policyDigest": header.policy_digest,
-        "rootDigest": header.root_digest,
-        "realRootDigest": header.real_root_digest,
-        "takedowns": None if header.takedowns is None else header.takedowns.model_dump(mode="json"),
-    }
-
-
-def _parent(name: str, digest: str) -> dict[str, Any]:
-    return {"name": name, "digest": {CONTENT_DIGEST: digest.removeprefix("sha256:")}}
 
 
 def _test_result(manifest: Manifest, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,5 +107,5 @@ def _configuration(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     policy = str(result["policy_digest"] or "").removeprefix("sha256:")
     found = [{"name": "policy", "digest": {POLICY_DIGEST: policy}}]
     if result.get("parent_digest"):
-        found.append(_parent("parent manifest", str(result["parent_digest"])))
+        found.append(parent_entry("parent manifest", str(result["parent_digest"])))
     return found

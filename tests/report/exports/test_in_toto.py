@@ -9,8 +9,9 @@ import pytest
 
 from collapse_guard.errors import InputError
 from collapse_guard.gate import check
+from collapse_guard.manifest.signing.statement import CONTENT_DIGEST, MANIFEST_PREDICATE
 from collapse_guard.report.exports import as_in_toto
-from collapse_guard.report.exports.in_toto import CONTENT_DIGEST, MANIFEST_PREDICATE, POLICY_DIGEST, TEST_RESULT
+from collapse_guard.report.exports.in_toto import POLICY_DIGEST, TEST_RESULT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""``collapse-guard prove-accumulation``: is every real row of one manifest in the other?"""
+"""``collapse-guard prove``: is every real row of one manifest in the other?"""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Format(StrEnum):
     JSON = "json"
 
 
-def prove_accumulation_command(  # noqa: PLR0913, PLR0917 - an option each
+def prove(  # noqa: PLR0913, PLR0917 - an option each
     previous: Annotated[Path, typer.Argument(metavar="PREV", help="Manifest of the parent generation.")],
     current: Annotated[Path, typer.Argument(metavar="CUR", help="Manifest of the generation that is checked.")],
     takedowns: Annotated[
@@ -73,7 +73,7 @@ def prove_accumulation_command(  # noqa: PLR0913, PLR0917 - an option each
 
     Exit code: 0 holds, 1 real rows lost, 2 unusable input, 3 inconclusive (the ids follow different rules).
 
-    Example: collapse-guard prove-accumulation gen3/manifest.cgm.json gen4/manifest.cgm.json --lost-to lost.parquet
+    Example: collapse-guard prove gen3/manifest.cgm.json gen4/manifest.cgm.json --lost-to lost.parquet
     """
     before, after = load_manifest(previous), load_manifest(current)
     view: dict[str, Any] = {"schema": PROOF_SCHEMA, "previous": _named(before), "current": _named(after)}

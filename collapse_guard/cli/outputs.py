@@ -1,0 +1,78 @@
+"""``--output FORMAT=PATH`` and ``--output-format``: looked at before any work is done."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from collapse_guard.errors import InputError
+from collapse_guard.plugins import nearest
+from collapse_guard.report import formats
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Formats of the screen alone: ``auto`` is rich on a terminal and plain elsewhere.
+SCREEN: Final = ("auto", "rich")
+#: What a format may look like; anything else before a ``=`` is part of a path.
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def check_format(name: str) -> str:
+    """Return the name of a format for the screen; raises InputError with the nearest one."""
+    if name not in SCREEN and name not in formats.FORMATS:
+        said = nearest(name, [*SCREEN, *formats.FORMATS])
+        raise InputError(f"--output-format {name!r}: there is no such format; {said}")
+    return name
+
+
+def parse_outputs(given: Sequence[str]) -> list[tuple[str, Path]]:
+    """Return (format, path) of each ``FORMAT=PATH``; a path alone is JSON.
+
+    Raises InputError for an unknown format, a path that stands twice, and a path that cannot be written.
+
+    >>> [(name, path.as_posix()) for name, path in parse_outputs(["sarif=a.sarif", "b.json", "./c=d.json"])]
+    [('sarif', 'a.sarif'), ('json', 'b.json'), ('json', 'c=d.json')]
+    """
+    found = [_parsed(text) for text in given]
+    seen: dict[str, str] = {}
+    for text, (_, path) in zip(given, found, strict=True):
+        name = _checked(text, path)
+        if name in seen:
+            raise InputError(f"--output {text}: {seen[name]!r} already writes this file; name another one")
+        seen[name] = text
+    return found
+
+
+def _parsed(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not equals or not _NAME.fullmatch(name):
+        name, path = "json", text
+    if name not in formats.FORMATS:
+        said = nearest(name, formats.FORMATS)
+        raise InputError(f"--output {text}: there is no format {name!r} for a file; {said}; for a path type ./{text}")
+    if path in {"", "-"}:
+        raise InputError(f"--output {text}: name a file, such as {name}=result.{name}; --output-format prints")
+    return name, Path(path)
+
+
+def _checked(text: str, path: Path) -> str:
+    """Return the whole path; raises InputError if no file can be written there. Folders that are missing are made."""
+    try:
+        whole = os.path.normcase(os.path.realpath(path))
+        if path.is_dir():
+            raise InputError(f"--output {text}: is a folder; name a file in it")
+        if path.exists() and not path.is_file():
+            raise InputError(f"--output {text}: is no regular file; name another one")
+        folder = next(above for above in (path.absolute().parent, *path.absolute().parents) if above.exists())
+        if not folder.is_dir():
+            raise InputError(f"--output {text}: {str(folder)!r} is no folder; name another one")
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"--output {text!r}: is no path: {error}") from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"--output {text}: the folder {str(folder)!r} cannot be written to; name another one")
+    return whole
