@@ -8,11 +8,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from jsonschema import Draft202012Validator
 
 from collapse_guard import gate
 from collapse_guard.errors import InputError
@@ -30,10 +32,8 @@ from collapse_guard.manifest.shard import read_again
 from collapse_guard.records import DATE, EVIDENCE, GENERATION, GENERATOR, ID, ORIGIN, SOURCE, Status
 from collapse_guard.rules import RULES
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 Entries = Sequence[dict[str, Any]]
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def tagged(entries: Entries) -> pa.Table:
@@ -404,22 +404,25 @@ def test_a_result_is_plain_values_under_its_schema(folder: Path) -> None:
     result = run(folder, "lossy.cgm.json")
     view = result.as_dict()
     assert json.loads(json.dumps(view, allow_nan=False)) == view
-    assert set(view) == {
-        "schema",
-        "verdict",
-        "exit_code",
-        "policy_digest",
-        "manifest_digest",
-        "parent_digest",
-        "rules",
-        "unenforced_policy_keys",
-        "notes",
-        "accumulation",
-        "findings",
-    }
+    Draft202012Validator(json.loads((CONFIGS / "result.schema.json").read_text())).validate(view)
+    assert set(view) == set(json.loads((CONFIGS / "result.schema.json").read_text())["properties"])
     assert view["schema"] == gate.RESULT_SCHEMA == "collapse-guard/result/1"
     assert [rule["code"] for rule in view["rules"]] == list(result.codes)
     assert all(rule["title"] for rule in view["rules"])
+
+
+def test_a_finding_stands_at_its_line_from_the_working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy(folder, "accumulation:\n  allow_loss: 0\n")
+    (folder / ".git").mkdir()
+    (folder / "text").mkdir()
+    places = []
+    for here in (folder, folder / "text", folder.parent):
+        monkeypatch.chdir(here)
+        found = run(folder, "lossy.cgm.json").as_dict()["findings"][0]
+        places.append((found["file"], found["line"]))
+    assert places == [("policy.yaml", 3), ("../policy.yaml", 3), ("project/policy.yaml", 3)]
+    monkeypatch.chdir(folder / "text")
+    assert run(folder, "lossy.cgm.json").as_dict()["folder"] == "text"
 
 
 def test_the_same_inputs_give_the_same_result(folder: Path) -> None:

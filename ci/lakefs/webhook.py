@@ -107,13 +107,16 @@ def _checked(arguments: list[str], settings: Settings) -> dict[str, Any]:
         result = json.loads(done.stdout)
     except ValueError:
         return {"verdict": "unusable", "error": done.stderr.decode("utf-8", "replace").strip()[-2000:]}
-    keys = ("code", "severity", "status", "message", "remedy")
+    keys = ("code", "severity", "status", "message", "remedy", "file", "line")
     findings = [{key: finding.get(key) for key in keys} for finding in result["findings"]]
     return {"verdict": result["verdict"], "findings": findings, "notes": result["notes"]}
 
 
 class Handler(BaseHTTPRequestHandler):
     """One request: an event in, a verdict out."""
+
+    #: Seconds for a client to say what it wants.
+    timeout = 30
 
     def __init__(self, settings: Settings, *args: Any) -> None:
         self.settings = settings

@@ -116,8 +116,7 @@ def check(  # noqa: PLR0913, PLR0917 - an option each
     )
     formats = {shown, *(name for name, _ in files)}
     view = _view(result, has_figures=bool(formats & _WITH_FIGURES) and not headers_only)
-    for name, path in files:  # first: a file that cannot be written must not follow a verdict
-        write(view, name, path)
+    write(view, files)  # first: a file that cannot be written must not follow a verdict
     _show(view, shown, VERBOSE if verbose else QUIET if quiet else NORMAL)
     raise typer.Exit(0 if exit_zero and result.exit_code != gate.UNUSABLE else result.exit_code)
 

@@ -74,7 +74,7 @@ def init(
     files = _planned(name, path)
     _refuse_overwriting(files, path, is_forced=force)
     if dry_run:
-        typer.echo("\n".join(_shown(file) for file in files if file.is_changed), nl=False)
+        typer.echo("".join(_shown(file) for file in files if file.is_changed), nl=False)
         return
     _write_all([file for file in files if file.is_changed])
     typer.echo("\n".join(_told(files, name, path)))
@@ -142,7 +142,7 @@ def _write_all(files: Sequence[_File]) -> None:
         for file in files:
             write_bytes(file.path.resolve(), file.text.encode())
             done.append(file)
-    except OSError:
+    except BaseException:
         for file in done:
             if file.before is None:
                 file.path.unlink()

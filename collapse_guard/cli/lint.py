@@ -85,9 +85,17 @@ def _ending(resolved: Resolved, today: dt.date) -> Iterator[Problem]:
 
 
 def _unread(resolved: Resolved) -> Iterator[Problem]:
-    for key in resolved.policy.unenforced():
-        text = "no check reads this key yet: a check is inconclusive (exit 3)"
+    text = "no check reads it: a check is inconclusive (exit 3)"
+    for key in (*resolved.policy.unenforced(), *_unknown_codes(resolved)):
         yield _problem("CG905", resolved, tuple(key.split(".")), text, "leave it out")
+
+
+def _unknown_codes(resolved: Resolved) -> list[str]:
+    if not resolved.policy.severity:
+        return []
+    from collapse_guard.rules import RULES  # noqa: PLC0415 - few policies name rules, and all rules are imported
+
+    return [f"severity.{code}" for code in sorted(set(resolved.policy.severity) - set(RULES.names()))]
 
 
 def _problem(code: str, resolved: Resolved, key: tuple[str | int, ...], message: str, remedy: str) -> Problem:

@@ -9,10 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from collapse_guard._atomic import write_bytes
 from collapse_guard.cli.outputs import check_format, parse_outputs
 from collapse_guard.errors import InputError
-from collapse_guard.report.formats import render
+from collapse_guard.report.formats import render, write
 from collapse_guard.report.result import load_result, read_result
 from collapse_guard.report.terminal import print_gate
 
@@ -50,9 +49,7 @@ def report(
         if result != "-" and os.path.realpath(path) == os.path.realpath(result):
             raise InputError(f"--output {name}={path}: is the result that is read; name another file")
     view = read_result(sys.stdin.buffer, name="standard input") if result == "-" else load_result(Path(result))
-    rendered = [(path, render(view, name)) for name, path in files]  # all, before the first is written
-    for path, text in rendered:
-        write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    write(view, files)
     _show(view, shown)
 
 

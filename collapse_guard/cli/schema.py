@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from collapse_guard.manifest.json_schema import manifest_json_schema
+from collapse_guard.manifest.measurement import measurement_json_schema
 from collapse_guard.policy import policy_json_schema
 from collapse_guard.report.result import result_json_schema
 
@@ -18,6 +19,7 @@ class Subject(StrEnum):
 
     POLICY = "policy"
     MANIFEST = "manifest"
+    MEASUREMENT = "measurement"
     RESULT = "result"
 
 
@@ -29,6 +31,7 @@ def schema(subject: Annotated[Subject, typer.Argument(help="What the schema desc
     makers = {
         Subject.POLICY: policy_json_schema,
         Subject.MANIFEST: manifest_json_schema,
+        Subject.MEASUREMENT: measurement_json_schema,
         Subject.RESULT: result_json_schema,
     }
     typer.echo(json.dumps(makers[subject](), indent=2, ensure_ascii=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -156,7 +157,7 @@ def _measurements(inputs: Inputs, folder: Path) -> tuple[Measurement, ...]:
     from collapse_guard.manifest.measurement import load_measurement  # noqa: PLC0415 - few policies name one
 
     paths = [folder / name for name in inputs.policy.measurements.files]
-    found = [inputs.tried(lambda path=path: load_measurement(path), "CG003", path) for path in paths]
+    found = [inputs.tried(partial(load_measurement, path), "CG003", path) for path in paths]
     return tuple(each for each in found if each is not None)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from collapse_guard.policy.discovery import repository_root
 from collapse_guard.records import Finding, Severity, Status
 from collapse_guard.rules import RULES
 
@@ -93,6 +95,7 @@ class GateResult:
             "verdict": self.verdict,
             "exit_code": self.exit_code,
             "fail_on": self.fail_on,
+            "folder": _below_root(),
             "policy": self._policy(),
             "policy_digest": self.policy_digest,
             "manifest_file": _manifest_file(self.subject),
@@ -150,9 +153,21 @@ def exit_code_of(subject: Subject, findings: Iterable[Finding], fail_on: FailOn)
 
 
 def shown_path(path: str) -> str:
-    """Return a path from the working directory where it lies inside, for annotations; others stay as they are."""
-    whole, here = Path(path).absolute(), Path.cwd()
-    return whole.relative_to(here).as_posix() if path and whole.is_relative_to(here) else path
+    """Return a path from the working directory where both lie in one repository; others as they are."""
+    here, whole = Path.cwd(), Path(path).absolute()
+    if not path:
+        return path
+    if whole.is_relative_to(here):
+        return whole.relative_to(here).as_posix()
+    root = repository_root(here)
+    return os.path.relpath(whole).replace(os.sep, "/") if root is not None and whole.is_relative_to(root) else path
+
+
+def _below_root() -> str:
+    """Return where the working directory lies in its repository, empty at the root or outside of any."""
+    here = Path.cwd()
+    root = repository_root(here)
+    return "" if root is None or root == here else here.relative_to(root).as_posix()
 
 
 def _manifest_file(subject: Subject) -> str | None:

@@ -266,13 +266,14 @@ def load_manifest(path: str | PathLike[str]) -> Manifest:
     that is a link to somewhere else.
     """
     target = Path(path)
-    header = Header.from_json(_read_bytes(target), path=str(target))
+    header = Header.from_json(header_bytes(target), path=str(target))
     folder = target.parent / header.index.folder
     refuse_outside(folder)
     return Manifest(header, target, tuple(Shard(entry, None, folder / entry.part) for entry in header.shards))
 
 
-def _read_bytes(path: Path) -> bytes:
+def header_bytes(path: Path) -> bytes:
+    """Return the bytes of a header file; raises ManifestError for a file that is missing or cannot be read."""
     if os.path.isdir(path):  # noqa: PTH112 - unlike Path.is_dir it never raises
         raise ManifestError(f"{path}: is a directory; name the manifest file (*.cgm.json) in it", path=path)
     try:

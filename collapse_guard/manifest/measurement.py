@@ -20,6 +20,7 @@ from collapse_guard.kernels import one_line
 from collapse_guard.manifest.header import Digest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from os import PathLike
 
 SCHEMA: Final = "collapse-guard/measurement/1"
@@ -145,8 +146,8 @@ class Measurement(_Part):
 
     >>> plain = {"schema": SCHEMA, "manifest": f"sha256:{'0' * 64}", "made_by": "audit 1.0", "created": "2026-11-26"}
     >>> figure = {"name": "near_duplicate_share", "value": 0.1, "n": 400, "interval": [0.07, 0.13], "level": 0.95}
-    >>> text = json.dumps(plain | {"figures": [figure | {"method": "minhash 0.85, Clopper-Pearson"}]})
-    >>> Measurement.from_json(text.encode(), path="audit.json").figures[0].interval
+    >>> made = Measurement.of(plain | {"figures": [figure | {"method": "minhash 0.85, Clopper-Pearson"}]})
+    >>> made.figures[0].interval
     (0.07, 0.13)
     """
 
@@ -178,6 +179,17 @@ class Measurement(_Part):
         """Return the file: indented, sorted, one trailing newline."""
         plain = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         return (json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Measurement:
+        """Return the measurement of plain values, as its file has them; raises ManifestError."""
+        try:
+            data = json.dumps(values, ensure_ascii=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _fault("<mapping>", f"not a measurement: {error}") from None
+        found = cls.from_json(data, path="<mapping>")
+        found._path = ""  # noqa: SLF001 - of its own class
+        return found
 
     @classmethod
     def from_json(cls, data: bytes, *, path: str) -> Measurement:

@@ -103,6 +103,12 @@ def find_policy(
     )
 
 
+def repository_root(start: Path) -> Path | None:
+    """Return the root of the git repository that ``start`` lies in, None if it lies in none."""
+    top = list(_upwards(start))[-1]
+    return top if (top / ".git").exists() else None
+
+
 def _upwards(start: Path) -> Iterator[Path]:
     """Iterate over ``start`` and the folders above it, up to the root of its git repository."""
     whole = start.absolute()

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from collapse_guard.errors import InputError
 from collapse_guard.kernels import canonical_bytes, sha256_hex
 from collapse_guard.policy.cells import CellsList, Labels, Score
+from collapse_guard.policy.filters import Filters
 from collapse_guard.policy.measurements import Measurements
 from collapse_guard.policy.mix import Identity, Mix, SourceRule
 from collapse_guard.policy.section import Drop, OpenShare, Rows, RuleCode, Section, Share
@@ -24,6 +25,11 @@ ModelName = Annotated[str, Field(min_length=1)]
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 _LATER: dict[str, Any] = {"x-enforced": False}
+#: Keys of the coverage section that manifests are asked for and no look of a run.
+_OF_THE_GATE = {
+    *("by", "min_class_rows", "max_classes_lost"),
+    *("max_entropy_drop_nats", "max_head_share_rise", "head_classes"),
+}
 
 
 class Manifests(Section):
@@ -85,55 +91,6 @@ class ProvenanceRules(Section):
         " on what they are, so that there is no default",
     )
     near_duplicate: NearDuplicate | None = Field(None, json_schema_extra=_LATER)
-
-
-class FilterTail(Section):
-    """How unevenly a filter may remove."""
-
-    by: str = Field(
-        "class", description="what receipts are counted by: the cells of the filter", json_schema_extra=_LATER
-    )
-    quantile: OpenShare = Field(
-        0.05, description="the tail: rarest cells that together hold at most this share of the filtered rows"
-    )
-    max_removal_ratio: float = Field(
-        1.5,
-        ge=1,
-        allow_inf_nan=False,
-        description="largest ratio of the tail's removal rate to that of all other cells (CG402)",
-    )
-
-
-class Quality(Section):
-    """The tail-aware quality filter of synthetic rows."""
-
-    score: str = Field(description="column with the score, higher is better; a callable is passed from Python")
-    keep_share: float = Field(gt=0, le=1, description="share of each cell that is kept")
-    keep_tolerance: Share = Field(
-        0.05, description="how far the share that receipts say was kept may lie from keep_share (CG405)"
-    )
-
-
-class Filters(Section):
-    """What is asked of a synthetic row before it may enter."""
-
-    quality: Quality | None = Field(None, description="keep the best share within each cell of coverage.cells")
-    min_cell_rows: Annotated[int, Field(ge=1)] | None = Field(
-        1, description="rows that make a cell count when a filter removes all of them; null asks nothing (CG401)"
-    )
-    tail: FilterTail | None = Field(None, description="how unevenly a filter may remove; null asks nothing (CG402)")
-    max_real_removal_ratio: float | None = Field(
-        None,
-        ge=1,
-        allow_inf_nan=False,
-        description="largest ratio of the removal rate of real rows to that of synthetic ones (CG403)",
-    )
-    level: OpenShare = Field(
-        0.95, description="level of the intervals of these ratios: a filter fails when the lower end is above the limit"
-    )
-    require_reason: bool = Field(
-        default=False, description="synthetic rows must come with the receipts of what was filtered out (CG404)"
-    )
 
 
 class Interval(Section):
@@ -332,14 +289,14 @@ class Policy(Section):
     @property
     def digest(self) -> str:
         """SHA-256 over what the policy demands: not its name, file locations, key order or comments."""
-        places = {"name": True, "manifests": True, "extends": True, "baseline": True, "measurements": {"files": True}}
-        demands = self.model_dump(mode="json", exclude=places)
+        demands = self.model_dump(mode="json", exclude={"name", "manifests", "extends", "baseline"})
+        del demands["measurements"]["files"]
         return sha256_hex([canonical_bytes(demands)])
 
     @property
     def coverage_digest(self) -> str:
         """SHA-256 over what looks depend on: evidence goes on as long as it stays the same."""
-        coverage = None if self.coverage is None else self.coverage.model_dump(mode="json")
+        coverage = None if self.coverage is None else self.coverage.model_dump(mode="json", exclude=_OF_THE_GATE)
         return sha256_hex([canonical_bytes({"coverage": coverage})])
 
     def unenforced(self) -> tuple[str, ...]:

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 #: Findings of one rule that are shown, those furthest beyond their limit first.
-MOST_PER_RULE: Final = 25
+MOST_PER_RULE: Final = 20
 #: Of them, as many stand open; the rest is folded.
 MOST_OPEN: Final = 5
 #: Characters of evidence that stand on one line.
 _ONE_LINE: Final = 200
 #: Characters of the evidence of a finding that are shown.
-MOST_EVIDENCE: Final = 1_500
+MOST_EVIDENCE: Final = 1_000
 _STATES: Final = {"failed": "", "accepted": "accepted", "open": "not evaluated"}
 _SIGNS: Final = {"error": "\u2716", "warning": "\u25b2", "note": "\u25cf"}
 

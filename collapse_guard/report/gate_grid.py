@@ -11,6 +11,10 @@ from collapse_guard._optional import need
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+#: Kinds of pieces of a bar; each has a colour.
+_PIECES: Final = frozenset(
+    {"real", "synthetic", "derived", "simulated", "mixed", "unknown", "bad", "held", "taken", "added"}
+)
 #: A table with more rows than this is folded.
 MOST_OPEN: Final = 12
 
@@ -121,14 +125,15 @@ def bar(pieces: Iterable[tuple[str, float]], marks: Iterable[tuple[str, float]] 
     '<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect class="track" \
 width="100" height="10"/><rect class="real" x="0" width="50" height="10"/></svg>'
     """
-    end, drawn_pieces = 0.0, ['<rect class="track" width="100" height="10"/>']
+    end, parts = 0.0, ['<rect class="track" width="100" height="10"/>']
     for name, share in pieces:
         if share > 0:
-            drawn_pieces.append(f'<rect class="{name}" x="{_place(end)}" width="{_place(share)}" height="10"/>')
+            known = name if name in _PIECES else "unknown"  # a result that is read again may say anything
+            parts.append(f'<rect class="{known}" x="{_place(end)}" width="{_place(share)}" height="10"/>')
             end += share
-    drawn_pieces += [f'<path class="{name}" d="M{_place(share)} 0V10"/>' for name, share in marks]
+    parts += [f'<path class="{name}" d="M{_place(share)} 0V10"/>' for name, share in marks]
     head = '<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
-    return drawn(f"{head}{''.join(drawn_pieces)}</svg>")
+    return drawn(f"{head}{''.join(parts)}</svg>")
 
 
 def _place(share: float) -> str:

@@ -15,7 +15,7 @@ from collapse_guard.report.forecast_page import policy_of
 from collapse_guard.report.formats.entries import clipped
 from collapse_guard.report.gate_findings import counts, groups_of, not_checked
 from collapse_guard.report.gate_grid import Grid, Part, Section, number
-from collapse_guard.report.gate_sections import accumulation_section, mix_section, provenance_section
+from collapse_guard.report.gate_sections import accumulation_section, counted_how, mix_section, provenance_section
 from collapse_guard.report.gate_tail_sections import audit_section, diversity_section, filters_section, tails_section
 from collapse_guard.report.view import plain
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Characters of a text from the data that are shown.
 MOST_TEXT: Final = 1_000
+#: The same in a cell of a table.
+MOST_CELL: Final = 200
 #: Bytes of the result that a page carries; the page stays below 2 MB.
 MOST_RESULT: Final = 900_000
 _SIGNS: Final = {"kept": "\u2714", "violated": "\u2716", "unusable": "\u2716", "inconclusive": "?"}
@@ -34,6 +36,8 @@ _SAID: Final = {
     "unusable": "The input cannot be used",
     "inconclusive": "It could not be decided whether the policy is kept",
 }
+#: What figures raise that another version wrote, or that were changed: a result that is read again is not checked.
+_MALFORMED: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 _SECTIONS: Final = (
     mix_section,
     accumulation_section,
@@ -61,6 +65,7 @@ def gate_html(view: dict[str, Any]) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True,
         lstrip_blocks=True, finalize=_told,
     )  # fmt: skip
+    pages.filters["cell"] = lambda value: _told(value, MOST_CELL)
     css = _part("gate.css")
     text: str = pages.from_string(_part("gate.html")).render(
         view=view,
@@ -78,10 +83,10 @@ def gate_html(view: dict[str, Any]) -> str:
     return text
 
 
-def _told(value: Any) -> Any:
+def _told(value: Any, most: int = MOST_TEXT) -> Any:
     """Return what stands in the page for a value: texts on one line, and not without end."""
     is_text = isinstance(value, str) and not hasattr(value, "__html__")
-    return clipped(one_line(value), MOST_TEXT) if is_text else value
+    return clipped(one_line(value), most) if is_text else value
 
 
 def _part(name: str) -> str:
@@ -119,9 +124,13 @@ def _figure_sections(view: Mapping[str, Any]) -> list[Section]:
     if figures is None:
         text = "This result holds no figures, so that only findings are shown: 'check --output html=PATH' adds them."
         return [Section("figures", "Figures", (text,))]
-    if figures["missing"]:
+    if figures.get("missing"):
         return [Section("figures", "Figures", (f"There are no figures: {figures['missing']}.",))]
-    return [make(view) for make in _SECTIONS]
+    try:
+        return [make(view) for make in _SECTIONS]
+    except _MALFORMED:
+        text = "The figures of this result are not as this version writes them, and cannot be drawn: check again."
+        return [Section("figures", "Figures", (text,))]
 
 
 def _waivers(view: Mapping[str, Any]) -> Section:
@@ -141,7 +150,9 @@ def _waivers(view: Mapping[str, Any]) -> Section:
     ]
     columns = ("waiver", "rule", "where", "reason", "owner", "last day", "days left", "bound", "findings")
     said = () if rows else ("The policy has no waivers.",)
-    return Section("waivers", "Waivers", said, (Part(Grid("Waivers of the policy", columns, rows, frozenset(range(1, 6)))),))
+    return Section(
+        "waivers", "Waivers", said, (Part(Grid("Waivers of the policy", columns, rows, frozenset(range(1, 6)))),)
+    )
 
 
 def _days(left: int) -> str:
@@ -150,36 +161,14 @@ def _days(left: int) -> str:
 
 def _method(view: Mapping[str, Any]) -> Section:
     """Return how figures were made, what was read, and the state of every rule."""
-    figures = view["figures"] or {}
-    method = figures.get("method")
-    tool = view["tool"]
-    said = [f"{tool['name']} {tool['version']}. Rules are exact: they draw no samples and take no seed."]
-    parts = []
-    if method is not None:
-        of_classes = "no classes" if method["class_column"] is None else f"classes from {method['class_column']}"
-        counted = f"Counting is {method['counting']}; {of_classes}; ids by {method['id_rule']}; unit {method['unit']}."
-        said += [counted, "Intervals of shares are those of Clopper and Pearson, 95 %, but where a method is named."]
-        parts.append(Part(_manifests(method["manifests"])))
+    first = f"{view['tool']['name']} {view['tool']['version']}. Rules draw no samples and take no seed."
+    try:
+        said, parts = counted_how(view)
+    except _MALFORMED:
+        said, parts = (), ()  # the section on figures says so
     rules = [(each["code"], each["title"], each["severity"], each["status"]) for each in view["rules"]]
-    grid = Grid("Rules", ("rule", "title", "severity", "status"), rows=rules, texts=frozenset({1, 2, 3}))
-    return Section("method", "Method and versions", tuple(said), (*parts, Part(grid)))
-
-
-def _manifests(found: list[dict[str, Any]]) -> Grid:
-    rows = [
-        (
-            f"{each['which']}: {each['name']}",
-            number(each["generation"]),
-            number(each["rows"]),
-            number(each["amount"]),
-            each["created"],
-            each["tool"],
-            each["digest"],
-        )
-        for each in found
-    ]
-    columns = ("manifest", "generation", "rows", "amount", "created", "written by", "digest")
-    return Grid("Manifests that were read", columns, rows, frozenset({5, 6}))
+    grid = Grid("Rules", ("rule", "title", "severity", "status"), rules, frozenset({1, 2, 3}))
+    return Section("method", "Method and versions", (first, *said), (*parts, Part(grid)))
 
 
 def _embedded(view: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Sections of the page of a gate result that show the data: mix, accumulation, provenance."""
+"""Sections of the page of a gate result that show the data: mix, accumulation, provenance, and how it was counted."""
 
 from __future__ import annotations
 
@@ -173,3 +173,31 @@ def _generators(found: dict[str, Any]) -> Grid:
 def _evidence(found: dict[str, Any]) -> Grid:
     rows = [(each["origin"], each["evidence"].replace("_", " "), number(each["rows"])) for each in found["evidence"]]
     return Grid("How origins are known", ("origin", "evidence", "rows"), rows, frozenset({1}))
+
+
+def counted_how(view: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[Part, ...]]:
+    """Return how rows were counted, and the manifests that were read; nothing without figures."""
+    method = (view["figures"] or {}).get("method")
+    if method is None:
+        return (), ()
+    of_classes = "no classes" if method["class_column"] is None else f"classes from {method['class_column']}"
+    counted = f"Counting is {method['counting']}; {of_classes}; ids by {method['id_rule']}; unit {method['unit']}."
+    said = (counted, "Intervals of shares are those of Clopper and Pearson, 95 %, but where a method is named.")
+    return said, (Part(_manifests(method["manifests"])),)
+
+
+def _manifests(found: list[dict[str, Any]]) -> Grid:
+    rows = [
+        (
+            f"{each['which']}: {each['name']}",
+            number(each["generation"]),
+            number(each["rows"]),
+            number(each["amount"]),
+            each["created"],
+            each["tool"],
+            each["digest"],
+        )
+        for each in found
+    ]
+    columns = ("manifest", "generation", "rows", "amount", "created", "written by", "digest")
+    return Grid("Manifests that were read", columns, rows, frozenset({5, 6}))

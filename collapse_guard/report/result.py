@@ -115,6 +115,7 @@ class Result(_Part):
     verdict: Literal["kept", "violated", "unusable", "inconclusive"]
     exit_code: Annotated[int, Field(ge=0, le=3)] = Field(description="0 kept, 1 violated, 2 unusable, 3 inconclusive")
     fail_on: Literal["error", "warning", "never"] = Field(description="least severity that counts")
+    folder: str = Field("", description="working directory of the check, from the root of its repository")
     policy: PolicyEntry | None
     policy_digest: Digest | None
     manifest_digest: Digest | None

@@ -127,7 +127,7 @@ def corrected_share(
 
     >>> rates = {"false_positives": 0.02, "n_real_rows": 500, "false_negatives": 0.1, "n_synthetic_rows": 500}
     >>> [round(end, 3) for end in corrected_share(0.12, 1000, level=0.95, **rates)]
-    [0.114, 0.085, 0.139]
+    [0.114, 0.087, 0.14]
     """
     informed = 1 - false_positives - false_negatives
     if informed <= 0:

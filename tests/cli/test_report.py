@@ -25,7 +25,7 @@ MADE = view(finding(), waived())
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory, with a result in it."""
     monkeypatch.chdir(tmp_path)
-    write(MADE, "json", "gate.json")
+    write(MADE, [("json", Path("gate.json"))])
     return tmp_path
 
 
@@ -59,7 +59,7 @@ def test_rich_is_for_terminals(folder: Path) -> None:
 
 @pytest.mark.parametrize("verdict", EXIT_CODES)
 def test_it_is_no_gate(folder: Path, verdict: str) -> None:
-    write(view(verdict=verdict), "json", "other.json")
+    write(view(verdict=verdict), [("json", Path("other.json"))])
     assert run("other.json").exit_code == 0
 
 

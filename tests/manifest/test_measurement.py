@@ -145,7 +145,16 @@ def test_what_cannot_be_read_is_refused_on_one_line(tmp_path: Path) -> None:
 
 
 def test_a_measurement_in_memory_goes_by_who_made_it() -> None:
-    assert Measurement.model_validate(PLAIN | {"made_by": "a\nb"}, strict=False).name == "measurement by a\\nb"
+    assert Measurement.of(PLAIN | {"made_by": "a\nb"}).name == "measurement by a\\nb"
+
+
+@pytest.mark.parametrize(
+    "values", [PLAIN | {"figures": {1}}, PLAIN | {"made_by": "\ud800"}, {}, PLAIN | {"created": 1}]
+)
+def test_plain_values_that_are_no_measurement_are_refused_on_one_line(values: dict[str, Any]) -> None:
+    with pytest.raises(ManifestError, match=r"^<mapping>: ") as caught:
+        Measurement.of(values)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_the_schema_takes_what_the_loader_takes(tmp_path: Path) -> None:

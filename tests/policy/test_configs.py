@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
 import yaml
 
-from collapse_guard.policy import load_policy, policy_from_mapping, policy_json_schema
+from collapse_guard.policy import Resolved, load_policy, policy_from_mapping, policy_json_schema, resolve_policy
+
+if TYPE_CHECKING:
+    from collapse_guard.policy.resolved import Value
 
 FOLDER = Path(__file__).parents[2] / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
@@ -72,13 +75,22 @@ def value_faults(value: Any, schema: dict[str, Any]) -> list[str]:
     return [f"{value!r} breaks {name} {schema[name]!r}" for name, kept in limits.items() if not kept]
 
 
+def number(value: Value) -> bool:
+    return isinstance(value.value, float | int) and not isinstance(value.value, bool)
+
+
+def origin(resolved: Resolved, key: str) -> str:
+    return next(value.origin for value in resolved.values() if value.key == key)
+
+
 def broken(value: Any) -> list[str]:
     schema = policy_json_schema()
     return schema_faults(value, schema, schema["$defs"])
 
 
 def test_there_are_shipped_policies() -> None:
-    assert {"starter", "minority-images"} <= {path.stem for path in CONFIGS}
+    modalities = {"text-pretrain", "text-sft", "vision-longtail", "audio", "tabular", "scraped-web"}
+    assert {path.stem for path in CONFIGS} == {"starter", "minority-images"} | modalities
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -99,6 +111,21 @@ class TestShipped:
     def test_a_shipped_policy_keeps_the_schema_as_written_and_as_resolved(self, path: Path) -> None:
         assert broken(yaml.safe_load(path.read_text(encoding="utf-8"))) == []
         assert broken(json.loads(load_policy(path).model_dump_json())) == []
+
+    def test_a_shipped_policy_says_in_one_line_what_it_is_for(self, path: Path) -> None:
+        second = path.read_text(encoding="utf-8").splitlines()[1]
+        assert re.fullmatch(r"# [A-Z`].{20,110}[.]", second)
+
+    def test_a_threshold_that_is_not_the_starters_says_where_it_comes_from(self, path: Path) -> None:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        known = {
+            (value.key, value.value) for value in resolve_policy(FOLDER / "starter.yaml").values() if number(value)
+        }
+        resolved = resolve_policy(path)
+        own = {value.key for value in resolved.values() if number(value) and (value.key, value.value) not in known}
+        places = {key: resolved.place(tuple(key.split("."))) for key in own if ":" in origin(resolved, key)}
+        bare = {key for key, (_, line) in places.items() if "#" not in lines[line - 1]}
+        assert bare == set()
 
     def test_an_outside_validator_agrees(self, path: Path) -> None:
         schema = policy_json_schema()

@@ -62,8 +62,8 @@ def test_without_config_nothing_is_looked_for_and_no_project_is_read(repository:
 
 
 def test_defaults_of_the_project_stand_beside_its_file(repository: Path) -> None:
-    text = '[tool.collapse_guard]\npolicy = "a.yaml"\nmanifest = "gen4.cgm.json"\nfail-on = "warning"\nignore = ["CG103"]\n'
-    (repository / "pyproject.toml").write_text(text)
+    text = 'policy = "a.yaml"\nmanifest = "gen4.cgm.json"\nfail-on = "warning"\nignore = ["CG103"]\n'
+    (repository / "pyproject.toml").write_text(f"[tool.collapse_guard]\n{text}")
     found = find_policy(environ={})
     assert found.beside(found.project.manifest) == repository / "gen4.cgm.json"
     assert found.beside(found.project.against) is None

@@ -66,8 +66,9 @@ FAULTS: dict[str, tuple[str, int | None, str, str, str]] = {
         "did you mean 'origin'?",
     ),
     "an unknown key in a list of sections": (
-        "version: 1\nwaivers:\n- id: W-1\n  rule: CG102\n  reason: r\n  owner: o\n  expires: 2026-03-31\n  ownr: x\n",
-        8,
+        "version: 1\nwaivers:\n- id: W-1\n  rule: CG102\n  reason: r\n  owner: o\n  expires: 2026-03-31\n  limit: {max: 1}\n"
+        "  ownr: x\n",
+        9,
         "waivers[0].ownr",
         "unknown key",
         "did you mean 'owner'?",

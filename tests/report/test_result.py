@@ -16,7 +16,17 @@ from jsonschema import Draft202012Validator
 from collapse_guard.errors import InputError
 from collapse_guard.report.formats import FORMATS, render, write
 from collapse_guard.report.result import MAX_BYTES, MAX_DEPTH, load_result, read_result, result_json_schema
-from tests.report.formats.views import EXIT_CODES, finding, hostile_views, opened, view, waived, waiver
+from tests.report.formats.views import (
+    EXIT_CODES,
+    finding,
+    hostile_views,
+    opened,
+    tried,
+    tried_often,
+    view,
+    waived,
+    waiver,
+)
 
 PUBLISHED = Path(__file__).parents[2] / "configs" / "result.schema.json"
 
@@ -57,11 +67,13 @@ def test_the_published_schema_is_that_of_the_models() -> None:
 @pytest.mark.parametrize("verdict", EXIT_CODES)
 def test_a_result_is_read_as_it_was_written(tmp_path: Path, verdict: str) -> None:
     made = view(finding(interval=[1.0, 2.5], n=3), opened(), waived(), verdict=verdict, waivers=[waiver()])
-    path = write(made, "json", tmp_path / "gate.json")
+    path = tmp_path / "gate.json"
+    write(made, [("json", path)])
     assert load_result(path) == made
     Draft202012Validator(result_json_schema()).validate(made)
 
 
+@tried
 @given(hostile_views())
 def test_hostile_results_are_read_and_drawn_in_every_format(made: dict[str, Any]) -> None:
     loaded = read(render(made, "json").encode())
@@ -79,6 +91,7 @@ json_values = st.recursive(
 )
 
 
+@tried_often
 @given(
     st.binary(max_size=200)
     | st.text(alphabet='{}[]":,\\\x00\ud8001eN-. ', max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass"))
@@ -88,6 +101,7 @@ def test_any_bytes_are_refused_in_one_way(data: bytes) -> None:
         read(data)
 
 
+@tried_often
 @given(st.data())
 def test_a_result_with_anything_in_any_place_is_read_or_refused(data: st.DataObject) -> None:
     made: Any = view(

@@ -198,8 +198,13 @@ def test_classes_that_cannot_be_told_are_one_finding(manifest: Manifest) -> None
 def test_the_errors_of_the_detector_are_taken_out_and_told(manifest: Manifest) -> None:
     own = measurement(manifest.digest, figure("flagged_real_share", 0.12, 0.1, 0.14), detector=DETECTOR)
     (finding,) = found(manifest, "CG307", own)
-    rates = {"false_positives": 0.02, "n_real_rows": 500, "false_negatives": 0.1, "n_synthetic_rows": 400}
-    expected = corrected_share(0.12, 1000, level=0.95, **rates)  # type: ignore[arg-type]
+    rates: dict[str, Any] = {
+        "false_positives": 0.02,
+        "n_real_rows": 500,
+        "false_negatives": 0.1,
+        "n_synthetic_rows": 400,
+    }
+    expected = corrected_share(0.12, 1000, level=0.95, **rates)
     assert (finding.measured, finding.interval) == (expected.value, (expected.low, expected.high))
     assert "0.12 were flagged" in finding.message
     assert "detector 'd 1': false positives 0.02 of 500 real rows, false negatives 0.1 of 400" in finding.message
@@ -359,7 +364,7 @@ def test_every_share_is_asked_and_the_shortest_samples_are_told(manifest: Manife
 @pytest.mark.parametrize("code", ASKED)
 def test_names_from_a_measurement_are_only_names(manifest: Manifest, code: str, name: str) -> None:
     asked = ASKED[code][2]
-    odd = {"source": name, "class": name, "method": name}
+    odd: dict[str, Any] = {"source": name, "class": name, "method": name}
     figures = (
         series(0.02, 0.1, 0.2, **odd)
         if code == "CG601"

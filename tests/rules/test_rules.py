@@ -99,8 +99,8 @@ def filtered(make: Make, filters: dict[str, Any], *receipts: FilterReceipt, n_ma
     return of(policy(filters=filters, coverage={}), make(real(3) + made(n_made), filters=receipts))
 
 
-def estimate(name: str, value: float, low: float, high: float, n: int = 1000, **more: Any) -> dict[str, Any]:
-    return {"name": name, "value": value, "interval": (low, high), "n": n, "level": 0.95, "method": "by hand"} | more
+def estimate(name: str, value: float, low: float, high: float, **more: Any) -> dict[str, Any]:
+    return {"name": name, "value": value, "interval": (low, high), "n": 1000, "level": 0.95, "method": "by hand"} | more
 
 
 def measured(make: Make, limits: dict[str, Any], *figures: dict[str, Any], detector: bool = False) -> Subject:

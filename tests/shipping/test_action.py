@@ -163,9 +163,8 @@ class TestScripts:
         assert spaced.is_file()
 
     @pytest.mark.parametrize("name", ["policy", "manifest", "against", "fail-on", "extra-args"])
-    @pytest.mark.parametrize("hostile", ['"; touch pwned; "', "$(touch pwned)", "`touch pwned`", "a\ntouch pwned", "-x"])
-    def test_an_input_is_never_run(self, project: Path, name: str, hostile: str) -> None:
-        runner = Runner(project, **{name: hostile})
+    def test_an_input_is_never_run(self, project: Path, name: str) -> None:
+        runner = Runner(project, **{name: '-x"; touch pwned; "$(touch pwned)`touch pwned`\ntouch pwned'})
         runner.run("Check")
         assert not (project / "pwned").exists()
         assert runner.told()["exit-code"] == "2"

@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import xml.etree.ElementTree as ET
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -45,7 +45,12 @@ def run_script(folder: Path, **variables: str) -> int:
     assert BASH is not None
     script = "\n".join(JOB["script"])
     done = subprocess.run(
-        [BASH, "-eo", "pipefail", "-c", script], cwd=folder, env=environment, capture_output=True, check=False, timeout=120
+        [BASH, "-eo", "pipefail", "-c", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        check=False,
+        timeout=120,
     )
     return done.returncode
 
@@ -57,7 +62,7 @@ def test_the_job_leaves_what_it_says_it_leaves(project: Path) -> None:
     reports = JOB["artifacts"]["reports"]
     found = json.loads((project / reports["codequality"]).read_text(encoding="utf-8"))
     assert any(issue["check_name"].startswith("CG101") for issue in found)
-    suites = ElementTree.parse(project / reports["junit"]).getroot()
+    suites = ET.parse(project / reports["junit"]).getroot()
     assert suites.findall(".//failure")
     assert [(project / path).is_file() for path in JOB["artifacts"]["paths"]] == [True]
     assert JOB["artifacts"]["when"] == "always"

@@ -10,10 +10,9 @@ import os
 import random
 import struct
 import wave
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -22,6 +21,9 @@ import pytest
 from collapse_guard.cli.init_files import preset_names
 from collapse_guard.policy import load_policy
 from collapse_guard.policy.presets import preset_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Rows = list[dict[str, Any]]
 MADE = ("--generation", "1")
@@ -111,7 +113,9 @@ CASES = {
     "vision-longtail": Case(labelled, pictures),
     "audio": Case(labelled, recordings, n_made=10),
     "tabular": Case(measured, table),
-    "scraped-web": Case(text, json_lines, n_made=6, n_unknown=40, warned=frozenset({"CG104"})),  # the first scrape moves the mix
+    "scraped-web": Case(
+        text, json_lines, n_made=6, n_unknown=40, warned=frozenset({"CG104"})
+    ),  # the first scrape moves the mix
 }
 
 
@@ -208,10 +212,48 @@ def test_a_deep_generation_breaks_the_preset(bench: Bench) -> None:
     assert "CG303" in codes(bench.check(people, code=1))
 
 
+@pytest.mark.parametrize("preset", ["vision-longtail", "text-sft"])
+def test_generated_rows_of_one_class_alone_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command, preset: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command("init", "--preset", preset)
+    case = CASES[preset]
+    people = Bench(tmp_path, case, command).write("people", "real", 60)
+    head = Bench(tmp_path, Case(lambda n, kind: case.row(3 * n, kind), case.write), command)
+    parts = [
+        head.write(name, "synthetic", 25, "--generator", f"{name}@1", *MADE, first=first)
+        for name, first in (("tutor", 0), ("other", 100))
+    ]
+    head.merge(people, *parts, parent=people)
+    assert "CG503" in codes(head.check(people, code=0))
+
+
 def test_the_policy_of_a_new_project_demands_what_its_preset_does(bench: Bench) -> None:
     written = load_policy("collapse_guard.yaml")
     presets = {name: load_policy(preset_path(f"{name}@1")).digest for name in CASES}
     assert CASES[next(name for name, digest in presets.items() if digest == written.digest)] is bench.case
+
+
+@pytest.mark.parametrize("preset", ["starter", "text-pretrain", "text-sft", "tabular", "scraped-web"])
+def test_what_is_mixed_under_a_preset_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command, preset: str
+) -> None:
+    from datasets import Dataset
+
+    from collapse_guard import GuardedDataset
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "policy.yaml").write_text(f"version: 1\nextends: preset:{preset}@1\n", encoding="utf-8")
+    rows = {kind: Dataset.from_list([CASES[preset].row(n, kind) for n in range(60)]) for kind in ("people", "model")}
+    GuardedDataset("policy.yaml").add_real(rows["people"], source="people").save("gen0")
+    data = GuardedDataset.load("gen0", "policy.yaml")
+    data.add_synthetic(rows["model"], source="model", generator="m@1", generation=1)
+    assert 60 < len(data.training_set()) <= 120
+    data.save("gen1")
+    asked = ("check", "-p", "policy.yaml", "-m", "gen1/manifest.cgm.json", "--against", "gen0/manifest.cgm.json")
+    result = json.loads(command(*asked, "--output-format", "json"))
+    assert (result["verdict"], codes(result) - {"CG104"}) == ("kept", set())
 
 
 def test_rows_that_are_equal_warn_in_a_table_and_fail_elsewhere(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ class TestShareRatio:
             share_ratio(*counts, level=0.95)
 
 
-def rates(wrong: float, missed: float, n: int) -> dict[str, float | int]:
+def rates(wrong: float, missed: float, n: int) -> dict[str, Any]:
     return {"false_positives": wrong, "false_negatives": missed, "n_real_rows": n, "n_synthetic_rows": n}
 
 
@@ -100,7 +101,7 @@ class TestCorrectedShare:
     @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
     def test_a_perfect_detector_gives_agresti_coull(self, share: float) -> None:
         n, z = 500, normal_score(0.95)
-        found = corrected_share(share, n, level=0.95, **rates(0.0, 0.0, 10**12))  # type: ignore[arg-type]
+        found = corrected_share(share, n, level=0.95, **rates(0.0, 0.0, 10**12))
         wilson = reference.binomtest(round(share * n), n).proportion_ci(method="wilson")
         middle = (share * n + z * z / 2) / (n + z * z)
         half = z * math.sqrt(middle * (1 - middle) / (n + z * z))
@@ -120,12 +121,12 @@ class TestCorrectedShare:
         for share, false_positives, false_negatives in zip(flagged, *seen, strict=True):
             found = corrected_share(
                 float(share), n, level=0.95, **rates(float(false_positives), float(false_negatives), tried)
-            )  # type: ignore[arg-type]
+            )
             held += found.low <= truth <= found.high
         assert held / times > 0.935
 
     def test_a_clean_corpus_is_flagged_by_its_detectors_errors_alone(self) -> None:
-        found = corrected_share(0.02, 5000, level=0.95, **rates(0.02, 0.1, 5000))  # type: ignore[arg-type]
+        found = corrected_share(0.02, 5000, level=0.95, **rates(0.02, 0.1, 5000))
         assert (found.value, found.low) == (0.0, 0.0)
 
     @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ class TestCorrectedShare:
     ) -> None:
         asked = rates(wrong, missed, 100) | {"n_real_rows": n_real_rows}
         with pytest.raises(StatisticError, match=said):
-            corrected_share(0.1, 100, level=0.95, **asked)  # type: ignore[arg-type]
+            corrected_share(0.1, 100, level=0.95, **asked)
 
     @given(*[st.floats(0, 1)] * 3, st.integers(1, 10_000), st.integers(1, 10_000), st.floats(0.01, 0.999))
     @settings(max_examples=300)
@@ -149,7 +150,7 @@ class TestCorrectedShare:
         self, flagged: float, wrong: float, missed: float, n: int, tried: int, level: float
     ) -> None:
         try:
-            found = corrected_share(flagged, n, level=level, **rates(wrong, missed, tried))  # type: ignore[arg-type]
+            found = corrected_share(flagged, n, level=level, **rates(wrong, missed, tried))
         except StatisticError:
             return
         assert 0 <= found.low <= found.value <= found.high <= 1

@@ -34,9 +34,13 @@ def sign(
 
     Example: collapse-guard manifest sign gen4/manifest.cgm.json --key key.pem
     """
-    signer = load_private_key(key, ask=_ask if sys.stdin.isatty() else None)
+    signer = load_private_key(key, ask=_ask if _is_terminal() else None)
     written = sign_manifest(manifest, signer, output, is_added=add)
     typer.echo(f"signed by key {signer.public.keyid}: {written}")
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _ask() -> str:

@@ -47,7 +47,7 @@ class Envelope:
 
     @classmethod
     def from_dict(cls, plain: Any, *, path: str) -> Envelope:
-        """Return the envelope of plain values, whatever further keys they have; raises ManifestError for what is none."""
+        """Return the envelope of plain values, which may have further keys; raises ManifestError for what is none."""
         payload, kind, listed = (_of(plain, key, path) for key in ("payload", "payloadType", "signatures"))
         if not isinstance(kind, str):
             raise _fault(path, f"/payloadType must be text, got {_shown(kind)}")

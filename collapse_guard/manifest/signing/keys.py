@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 #: Where the passphrase of an encrypted key is looked for.
 PASSPHRASE_VARIABLE: Final = "COLLAPSE_GUARD_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
 MAX_BYTES: Final = 1 << 16
-_MAKE: Final = "openssl genpkey -algorithm ed25519 -out key.pem"
+_MAKE: Final = "make one: openssl genpkey -algorithm ed25519 -out key.pem"
+_TAKE: Final = "take it out with: openssl pkey -in key.pem -pubout -out key.pub.pem"
 _BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 _PRIVATE: Final = (b"PRIVATE KEY", b"ENCRYPTED PRIVATE KEY")
 
@@ -70,12 +71,12 @@ def load_private_key(path: str | PathLike[str], *, ask: Callable[[], str] | None
     need("cryptography", extra="sign")
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - an extra
 
-    data = _read(path)
+    data = _read(path, _MAKE)
     kinds = _kinds(data)
     if b"PUBLIC KEY" in kinds:
         raise InputError(f"{path}: a public key cannot sign; name the private one")
     if len(kinds) != 1 or kinds[0] not in _PRIVATE:
-        raise _no_key(path, kinds, "private")
+        raise _no_key(path, kinds, "one PRIVATE KEY (PKCS8)", _MAKE)
     loaded = _decrypted(path, data, ask, is_encrypted=kinds[0] != _PRIVATE[0])
     if not isinstance(loaded, Ed25519PrivateKey):
         raise _other_kind(path, loaded)
@@ -99,20 +100,19 @@ def keyid_of(raw: bytes) -> str:
     """Return the id of the public key whose 32 bytes are ``raw``.
 
     >>> keyid_of(bytes(32))[:16]
-    'fdcffbcfdc4e8c64'
+    '7f7373360bc914a5'
     """
     known = {"keytype": "ed25519", "keyval": {"public": raw.hex()}, "scheme": "ed25519"}
     return hashlib.sha256(json.dumps(known, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _public_blocks(path: str | PathLike[str]) -> list[bytes]:
-    data = _read(path)
+    data = _read(path, _TAKE)
     kinds = _kinds(data)
     if any(kind in _PRIVATE for kind in kinds):
-        out = f"openssl pkey -in {path} -pubout -out key.pub.pem"
-        raise InputError(f"{path}: a private key; who verifies must not hold it, take its public half: {out}")
+        raise InputError(f"{path}: a private key; who verifies must not hold it, name the public one: {_TAKE}")
     if not kinds or any(kind != b"PUBLIC KEY" for kind in kinds):
-        raise _no_key(path, kinds, "public")
+        raise _no_key(path, kinds, "PUBLIC KEY blocks", _TAKE)
     return [block.group() + b"\n" for block in _BLOCK.finditer(data)]
 
 
@@ -161,7 +161,7 @@ def _kinds(data: bytes) -> list[bytes]:
     return [block.group(1) for block in _BLOCK.finditer(data)]
 
 
-def _read(path: str | PathLike[str]) -> bytes:
+def _read(path: str | PathLike[str], remedy: str) -> bytes:
     target = Path(path)
     if os.path.isdir(target):  # noqa: PTH112 - unlike Path.is_dir it never raises
         raise InputError(f"{path}: is a directory; name the key file (PEM) in it")
@@ -169,7 +169,7 @@ def _read(path: str | PathLike[str]) -> bytes:
         with target.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such key; make one: {_MAKE}") from None
+        raise InputError(f"{path}: no such key; {remedy}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(data) > MAX_BYTES:
@@ -177,12 +177,11 @@ def _read(path: str | PathLike[str]) -> bytes:
     return data
 
 
-def _no_key(path: str | PathLike[str], kinds: list[bytes], half: str) -> InputError:
+def _no_key(path: str | PathLike[str], kinds: list[bytes], wanted: str, remedy: str) -> InputError:
     held = ", ".join(kind.decode() for kind in dict.fromkeys(kinds)) or "no PEM block"
-    wanted = {"private": "one PRIVATE KEY (PKCS8)", "public": "PUBLIC KEY blocks"}[half]
-    return InputError(f"{path}: expected {wanted} in PEM, found {held}; make one: {_MAKE}")
+    return InputError(f"{path}: expected {wanted} in PEM, found {held}; {remedy}")
 
 
 def _other_kind(path: str | PathLike[str], key: object) -> InputError:
     kind = type(key).__name__.removesuffix("PrivateKey").removesuffix("PublicKey").lstrip("_")
-    return InputError(f"{path}: a key of the kind {kind}; manifests are signed with Ed25519, make one: {_MAKE}")
+    return InputError(f"{path}: a key of the kind {kind}; manifests are signed with Ed25519, {_MAKE}")

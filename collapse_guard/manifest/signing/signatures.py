@@ -15,7 +15,7 @@ from collapse_guard._optional import need
 from collapse_guard.errors import InputError, ManifestError, SignatureError
 from collapse_guard.kernels import one_line
 from collapse_guard.manifest.header import Header
-from collapse_guard.manifest.manifest import load_manifest
+from collapse_guard.manifest.manifest import header_bytes
 from collapse_guard.manifest.signing.envelope import MAX_BYTES, PAYLOAD_TYPE, Envelope, strict_json
 from collapse_guard.manifest.signing.keys import load_public_keys
 from collapse_guard.manifest.signing.statement import (
@@ -76,17 +76,17 @@ def signature_path(manifest: StrPath) -> Path:
     return path.parent / f"{path.name.removesuffix('.json')}.dsse.json"
 
 
-def sign(data: bytes, key: PrivateKey, *, name: str) -> dict[str, Any]:
+def sign(data: bytes, key: PrivateKey, *, path: str) -> dict[str, Any]:
     """Return the signed envelope of a header, as plain values; the same header and key give the same envelope.
 
     Args:
         data: the bytes of the header file.
         key: what signs.
-        name: name of the header file, for who reads the statement.
+        path: the header file; its name stands in the statement, and does not matter to who verifies.
 
     Raises ManifestError for bytes that are no header.
     """
-    statement = manifest_statement(Header.from_json(data, path=name), data, name=one_line(name))
+    statement = manifest_statement(Header.from_json(data, path=path), data, name=one_line(Path(path).name))
     payload = json.dumps(statement, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
     unsigned = Envelope(payload, PAYLOAD_TYPE, ())
     signature = key.key.sign(unsigned.signed_bytes)
@@ -133,8 +133,7 @@ def sign_manifest(manifest: StrPath, key: PrivateKey, to: StrPath | None = None,
     target = signature_path(path) if to is None else Path(to)
     if os.path.realpath(target) == os.path.realpath(path):
         raise InputError(f"{target}: is the manifest itself; name another file for its signature")
-    load_manifest(path)
-    plain = sign(path.read_bytes(), key, name=path.name)
+    plain = sign(header_bytes(path), key, path=str(path))
     if is_added and target.exists():
         plain = _with_others(plain, Envelope.from_json(_read(target), path=str(target)), target)
     write_bytes(target, (json.dumps(plain, indent=2) + "\n").encode())
@@ -157,13 +156,13 @@ def require_signature(
     """
     keys = load_public_keys(*([key] if isinstance(key, (str, os.PathLike)) else key))
     path = Path(manifest)
-    load_manifest(path)  # says what is wrong with a path that is none
+    data = header_bytes(path)
     beside = signature_path(path)
     if signature is None and not os.path.lexists(beside):
         raise SignatureError(f"{path}: not signed, there is no {beside}; sign it: {_command(path)}", path=path)
     file = beside if signature is None else Path(signature)
     envelope = strict_json(_read(file), path=str(file))
-    found = verify(envelope, path.read_bytes(), keys, path=str(path), signature=str(file))
+    found = verify(envelope, data, keys, path=str(path), signature=str(file))
     if digest is not None and found.manifest_digest != digest:
         raise SignatureError(f"{path}: was changed while it was checked; check it again", path=path)
     return found

@@ -10,8 +10,7 @@ from collapse_guard.errors import InputError
 from collapse_guard.plugins import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from os import PathLike
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 #: Format -> its module here and the function ``(view) -> str`` in it. ``json`` is the newest version of ours.
@@ -19,7 +18,7 @@ FORMATS: Final = {
     "azure": ("azure", "azure"),
     "github": ("github", "github"),
     "gitlab": ("gitlab", "gitlab"),
-    "html": ("html", "html"),
+    "html": ("one_page", "html"),
     "json": ("json_v1", "json_v1"),
     "json-v1": ("json_v1", "json_v1"),
     "junit": ("junit", "junit"),
@@ -56,9 +55,14 @@ def render(view: dict[str, Any], name: str) -> str:
     return text if text.endswith("\n") else f"{text}\n"
 
 
-def write(view: dict[str, Any], name: str, path: str | PathLike[str]) -> Path:
-    """Write the result of a gate to a file, whole or not at all; returns the path. Raises as :func:`render` does."""
-    return write_bytes(path, render(view, name).encode("utf-8", "backslashreplace"))
+def write(view: dict[str, Any], files: Iterable[tuple[str, Path]]) -> None:
+    """Write the result of a gate to files, each (format, path): all are rendered before the first is written.
+
+    Each is written whole or not at all. Raises as :func:`render` does, and OSError for a path that cannot be written.
+    """
+    rendered = [(path, render(view, name)) for name, path in files]
+    for path, text in rendered:
+        write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def append_summary(view: dict[str, Any], environ: Mapping[str, str]) -> Path | None:

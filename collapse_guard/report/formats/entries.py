@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -124,13 +125,18 @@ def family(code: str) -> str:
     return _FAMILIES.get(code[:3], "plug-in")
 
 
-def relative(file: str | None) -> str | None:
-    r"""Return a path with ``/`` if it stays below the working directory and a reviewer can open it, else None.
+def relative(file: str | None, folder: str = "") -> str | None:
+    r"""Return a path from the root of the repository, with ``/``, if it stays inside and a reviewer can open it.
 
-    >>> relative("policies\\gen4.yaml"), relative("/data/x.yaml"), relative("index/part.parquet")
-    ('policies/gen4.yaml', None, None)
+    Args:
+        file: from the working directory.
+        folder: of the working directory, from the root.
+
+    >>> relative("policies\\gen4.yaml"), relative("../a.yaml", "text"), relative("/data/x.yaml"), relative("a.parquet")
+    ('policies/gen4.yaml', 'a.yaml', None, None)
     """
-    path = PurePosixPath((file or "").replace("\\", "/"))
+    slashed = (file or "").replace("\\", "/")
+    path = PurePosixPath(posixpath.normpath(posixpath.join(folder, slashed)))
     leaves = path.is_absolute() or PureWindowsPath(file or "").drive or ".." in path.parts
     return None if leaves or path.suffix.lower() not in _REVIEWED else str(path)
 
@@ -140,12 +146,13 @@ def place(view: Mapping[str, Any], entry: Entry) -> tuple[str, int]:
 
     A finding without such a place points at the policy, then at the manifest's header, line 1.
     """
-    here = relative(entry.finding.get("file"))
+    folder = view.get("folder") or ""
+    here = relative(entry.finding.get("file"), folder)
     if here is not None:
         return here, max(1, entry.finding.get("line") or 1)
     policy = view["policy"].get("file") if view.get("policy") else None
     for file in (policy, view.get("manifest_file")):
-        fallback = relative(file)
+        fallback = relative(file, folder)
         if fallback is not None:
             return fallback, 1
     outside = PurePosixPath((policy or view.get("manifest_file") or "").replace("\\", "/"))

@@ -186,13 +186,11 @@ def _waivers(view: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _evidence(found: Sequence[Entry]) -> Iterator[str]:
-    """Give a block per finding with evidence: its figures as JSON, in a fence that no data can close."""
+    """Give a block per finding with evidence: its figures as JSON; a line of JSON never closes a fence."""
     for entry in found[:_MAX_LISTED]:
         evidence = entry.finding.get("evidence")
         if not evidence or entry.state == "open":
             continue
         body = "\n".join(map(one_line, clipped(json_text(evidence), _MAX_EVIDENCE).split("\n")))
-        longest = max((len(run) for run in re.findall(r"`+", body)), default=0)
-        fence = "`" * max(3, longest + 1)
         subject = f" {escape(entry.finding['subject'])}" if entry.finding.get("subject") else ""
-        yield f"\n{escape(entry.code)}{subject}\n\n{fence}json\n{body}\n{fence}\n"
+        yield f"\n{escape(entry.code)}{subject}\n\n```json\n{body}\n```\n"

@@ -16,7 +16,9 @@ Source: OASIS, Static Analysis Results Interchange Format 2.1.0; GitHub, SARIF s
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -42,6 +44,7 @@ SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/sche
 FINGERPRINT: Final = "collapseGuard/v1"
 _HOME: Final = "https://pypi.org/project/collapse-guard/"
 _MAX_MESSAGE: Final = 4000
+_OURS: Final = re.compile(r"CG\d{3}")
 _LEVELS: Final = {"error": "error", "warning": "warning", "info": "note"}
 _FACTS: Final = (
     "subject",
@@ -96,6 +99,7 @@ def _driver(view: Mapping[str, Any], rules: list[dict[str, Any]]) -> dict[str, A
 
 def _rules(view: Mapping[str, Any], found: Sequence[Entry]) -> list[dict[str, Any]]:
     """Return a descriptor for every rule that was looked at, and for every code that a statement has."""
+    shown = {entry.code for entry in found if entry.state != "open"}
     docs = {entry.code: entry.finding.get("docs") for entry in found}
     docs |= {rule["code"]: docs_url(rule["code"]) for rule in view["rules"] if rule["code"] not in docs}
     listed = {one_line(rule["code"]): (one_line(rule["title"]), rule["severity"]) for rule in view["rules"]}
@@ -109,17 +113,24 @@ def _rules(view: Mapping[str, Any], found: Sequence[Entry]) -> list[dict[str, An
             "defaultConfiguration": {"level": _LEVELS.get(severity, "error")},
             "properties": {"tags": [family(code)]},
         }
-        | _help(docs.get(code))
+        | _help(code, docs.get(code), is_shown=code in shown)
         for code, (title, severity) in (listed | others).items()
     ]
 
 
-def _help(url: Any) -> dict[str, Any]:
-    """Return where a rule is explained, if that is a web page."""
+def _help(code: str, url: Any, *, is_shown: bool) -> dict[str, Any]:
+    """Return where a rule is explained, if that is a web page, and what stands there for one that has a result."""
     if not isinstance(url, str) or not url.startswith("https://"):
         return {}
     safe = quote(url, safe="/:#?&=%", errors="surrogatepass")
-    return {"helpUri": safe, "help": {"text": f"See {safe}", "markdown": f"See [the page of this rule]({safe})."}}
+    page = (page_of(code) if is_shown else None) or f"See [the page of this rule]({safe})."
+    return {"helpUri": safe, "help": {"text": f"See {safe}", "markdown": page}}
+
+
+def page_of(code: str) -> str | None:
+    """Return the page of a rule of this package as Markdown, None if there is none."""
+    page = files("collapse_guard.rules") / "pages" / f"{code}.md"
+    return page.read_text("utf-8") if _OURS.fullmatch(code) and page.is_file() else None
 
 
 def _pascal(title: str) -> str:

@@ -13,7 +13,7 @@ from collapse_guard.rules.registry import Subject, rule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from collapse_guard.policy.schema import Quality
+    from collapse_guard.policy.filters import Quality
 
 #: The filter that ``filters.quality`` plans.
 PLANNED: Final = "keep_best_within_cells"

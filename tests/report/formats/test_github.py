@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from collapse_guard.errors import InputError
@@ -14,7 +14,7 @@ from collapse_guard.report.formats import append_summary, render
 from collapse_guard.report.formats.azure import escape as escape_azure
 from collapse_guard.report.formats.github import MAX_SHOWN, escape, escape_property
 from collapse_guard.report.formats.summary import MAX_SUMMARY_BYTES
-from tests.report.formats.views import HOSTILE, finding, hostile_views, opened, view, waived
+from tests.report.formats.views import HOSTILE, finding, hostile_views, opened, tried, tried_often, view, waived
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,9 @@ def commands(made: dict[str, Any]) -> list[Command]:
     return [each for each in found if each is not None]
 
 
+@tried_often
 @given(st.text())
+@example("%3A %0A %25 % ::")
 def test_text_comes_back_as_it_went(text: str) -> None:
     line = f"::error title={escape_property(text)}::{escape(text)}"
     assert "\n" not in line
@@ -60,6 +62,7 @@ def test_text_comes_back_as_it_went(text: str) -> None:
     assert read[1].get("title", "") == text
 
 
+@tried
 @given(hostile_views())
 def test_data_makes_no_command_of_its_own(made: dict[str, Any]) -> None:
     found = commands(made)
@@ -181,13 +184,16 @@ def azure_read(line: str) -> tuple[dict[str, str], str]:
     return {key: plain(value) for key, _, value in pairs}, plain(found["data"])
 
 
+@tried_often
 @given(st.text())
+@example("%3B %0A %AZP25 % ]")
 def test_azure_text_comes_back_as_it_went(text: str) -> None:
     given_, message = azure_read(f"##vso[task.logissue code={escape_azure(text)}]{escape_azure(text)}")
     assert message == text
     assert given_["code"] == text
 
 
+@tried
 @given(hostile_views())
 def test_azure_shows_errors_and_warnings(made: dict[str, Any]) -> None:
     *lines, last = render(made, "azure").split("\n")[:-1]

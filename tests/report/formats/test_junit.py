@@ -10,7 +10,7 @@ from hypothesis import given
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase
 
 from collapse_guard.report.formats import render
-from tests.report.formats.views import HOSTILE, finding, hostile_views, opened, view, waived
+from tests.report.formats.views import HOSTILE, finding, hostile_views, opened, tried, view, waived
 
 
 def cases(made: dict[str, Any]) -> dict[str, TestCase]:
@@ -22,6 +22,7 @@ def kind(case: TestCase) -> str:
     return ",".join(type(each).__name__ for each in case.result) or "passed"
 
 
+@tried
 @given(hostile_views())
 def test_a_dashboard_is_red_exactly_when_the_exit_code_is_not_0(made: dict[str, Any]) -> None:
     document = JUnitXml.fromstring(render(made, "junit").encode())

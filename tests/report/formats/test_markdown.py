@@ -15,7 +15,18 @@ from markdown_it import MarkdownIt
 from collapse_guard.kernels import one_line
 from collapse_guard.report.formats import render
 from collapse_guard.report.formats.markdown import MAX_BYTES, escape, markdown
-from tests.report.formats.views import HOSTILE, finding, hostile_views, opened, texts, view, waived, waiver
+from tests.report.formats.views import (
+    HOSTILE,
+    finding,
+    hostile_views,
+    opened,
+    texts,
+    tried,
+    tried_often,
+    view,
+    waived,
+    waiver,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +68,7 @@ def on_github(text: str) -> str:
     return str(made).strip()
 
 
+@tried_often
 @given(texts | marked)
 def test_github_shows_text_from_data_as_it_is(text: str) -> None:
     made = on_github(escape(text))
@@ -64,6 +76,7 @@ def test_github_shows_text_from_data_as_it_is(text: str) -> None:
     assert html.unescape(re.sub("</?p>", "", made)).replace(PART, "") == one_line(text).strip()
 
 
+@tried_often
 @given(texts | marked)
 @example("0@.A")
 def test_a_cell_of_a_table_on_github_holds_just_the_text(text: str) -> None:
@@ -72,6 +85,7 @@ def test_a_cell_of_a_table_on_github_holds_just_the_text(text: str) -> None:
     assert cells == [one_line(text).strip(), "end"]
 
 
+@tried
 @given(hostile_views())
 def test_a_page_on_github_has_no_markup_but_ours(made: dict[str, Any]) -> None:
     page = on_github(render(made, "markdown"))
@@ -80,11 +94,13 @@ def test_a_page_on_github_has_no_markup_but_ours(made: dict[str, Any]) -> None:
     assert all(url.startswith("https://example.org/") for url in re.findall(r'href="([^"]*)"', page))
 
 
+@tried_often
 @given(texts)
 def test_text_from_data_is_shown_as_it_is(text: str) -> None:
     assert shown(escape(text)) == one_line(text)
 
 
+@tried_often
 @given(texts)
 def test_a_cell_of_a_table_holds_just_the_text(text: str) -> None:
     table = f"| a | b |\n| --- | --- |\n| {escape(text)} | end |\n"
@@ -92,6 +108,7 @@ def test_a_cell_of_a_table_holds_just_the_text(text: str) -> None:
     assert [shown(cell) for cell in cells] == ["a", "b", one_line(text).strip(), "end"]
 
 
+@tried_often
 @given(texts)
 def test_a_line_of_a_list_holds_just_the_text(text: str) -> None:
     found = [token.type for token in parser().parse(f"- {escape(text)}!\n")]
@@ -100,6 +117,7 @@ def test_a_line_of_a_list_holds_just_the_text(text: str) -> None:
     assert found.count("bullet_list_open") == 1
 
 
+@tried
 @given(hostile_views())
 def test_a_page_has_no_markup_but_ours(made: dict[str, Any]) -> None:
     for token in tokens(render(made, "markdown")):
@@ -187,6 +205,7 @@ def test_a_page_stays_within_its_budget_and_says_what_is_cut(max_bytes: int) -> 
     assert text.count("<details>") == text.count("</details>")
 
 
+@tried_often
 @given(st.text(min_size=1), st.text())
 @example("\U0010ffff" * 999, "\U000e0001" * 999)
 @example("\U0001f989" * 999, "@" * 999)

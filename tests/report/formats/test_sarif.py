@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from jsonschema import Draft4Validator, FormatChecker
 
-from collapse_guard.report.formats import render
+from collapse_guard.report.formats import render, sarif
 from collapse_guard.report.formats.sarif import FINGERPRINT, MAX_RESULTS
-from tests.report.formats.views import HOSTILE, finding, hostile_views, opened, view, waived
+from tests.report.formats.views import HOSTILE, finding, hostile_views, opened, tried, view, waived
 
 
 @cache
@@ -43,6 +43,7 @@ def test_the_official_schema_would_notice() -> None:
     assert not official().is_valid(log)
 
 
+@tried
 @given(hostile_views())
 def test_every_log_is_valid_and_points_into_the_repository(made: dict[str, Any]) -> None:
     run = run_of(made)
@@ -61,6 +62,7 @@ def test_every_log_is_valid_and_points_into_the_repository(made: dict[str, Any])
         assert result["message"]["text"].isprintable()
 
 
+@tried
 @given(hostile_views())
 def test_a_result_counts_as_an_error_only_if_the_exit_code_says_so(made: dict[str, Any]) -> None:
     run = run_of(made)
@@ -89,6 +91,21 @@ def test_a_finding_says_what_where_and_how_much() -> None:
     assert rule["properties"]["tags"] == ["accumulation"]
     assert run["tool"]["driver"]["name"] == "collapse-guard"
     assert run["automationDetails"]["id"] == "collapse-guard/web-model-v4/"
+
+
+def test_the_page_of_a_rule_stands_beside_its_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sarif, "page_of", lambda code: f"# {code}\n\nWhy." if code == "CG201" else None)
+    rules = {
+        rule["id"]: rule["help"]["markdown"]
+        for rule in run_of(view(finding(), finding("CG101")))["tool"]["driver"]["rules"]
+    }
+    assert rules["CG201"] == "# CG201\n\nWhy."
+    assert rules["CG101"] == "See [the page of this rule](https://example.org/rules#cg101)."
+
+
+@pytest.mark.parametrize("code", ["../__init__", "CG201/../CG201", "", "XX100", "\x00"])
+def test_only_a_code_of_ours_names_a_page(code: str) -> None:
+    assert sarif.page_of(code) is None
 
 
 @pytest.mark.parametrize("status", ["waived", "baselined"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 DIGEST = f"sha256:{'1' * 64}"
@@ -110,6 +111,10 @@ def waiver(**changes: Any) -> dict[str, Any]:
         "n_findings": 1,
     } | changes
 
+
+#: How often a law is tried on whole results, and on texts.
+tried = settings(max_examples=40, deadline=None, derandomize=True)
+tried_often = settings(max_examples=200, deadline=None, derandomize=True)
 
 #: Any text at all, and what is known to hurt.
 texts = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=40), st.text(st.characters(), max_size=10))

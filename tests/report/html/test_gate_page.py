@@ -132,7 +132,8 @@ def test_lone_surrogates_and_odd_texts_everywhere_are_shown(view: dict[str, Any]
     waiver: dict[str, Any] = dict.fromkeys(("id", "reason", "owner", "expires"), odd)
     waiver |= {"rule": "CG102", "where": {"source": odd}, "days_left": -3, "limit": {"max_share": 0.2}, "n_findings": 0}
     changed = view | {"findings": [held], "notes": [odd], "waivers": [waiver], "policy": {"name": odd, "file": odd}}
-    written = write(changed, "html", tmp_path / "page.html").read_text(encoding="utf-8")
+    write(changed, [("html", tmp_path / "page.html")])
+    written = (tmp_path / "page.html").read_text(encoding="utf-8")
     said = "\n".join(Page(written).texts)
     assert said.count(one_line(odd)) >= 9
     assert json.loads(Page(written).data)["notes"] == [odd]
@@ -308,6 +309,31 @@ def test_an_unusable_result_has_a_page(view: dict[str, Any]) -> None:
     assert "none: no parent was compared" in shown
 
 
+# Figures of another version, or changed by hand
+
+
+@pytest.mark.parametrize("garbage", [{}, [], "x", 3, None, [3], {"sources": 3}])
+@pytest.mark.parametrize(
+    "section", ["mix", "accumulation", "provenance", "tails", "filters", "diversity", "measured", "method"]
+)
+def test_figures_that_were_changed_never_break_the_page(section: str, garbage: Any, view: dict[str, Any]) -> None:
+    page = Page(gate_html(view | {"figures": view["figures"] | {section: garbage}}))
+    assert page.open == []
+    assert [attrs["id"] for attrs in page.attributes("h2")][-2:] == ["waivers", "method"]
+
+
+def test_figures_that_cannot_be_drawn_are_told(view: dict[str, Any]) -> None:
+    assert "cannot be drawn: check again" in gate_html(view | {"figures": {"mix": 3}})
+    assert "cannot be drawn" not in gate_html(view)
+
+
+def test_no_text_of_the_figures_gets_into_markup_unescaped(view: dict[str, Any]) -> None:
+    changed = json.loads(json.dumps(view["figures"]).replace('"synthetic"', '"\\"><script>alert(2)</script>"'))
+    text = gate_html(view | {"figures": changed})
+    assert text.count("<script") == 1
+    assert "alert(2)" in text
+
+
 # Bars
 
 
@@ -384,7 +410,7 @@ def test_a_page_of_five_thousand_findings_and_two_thousand_classes_stays_below_t
     assert 0 < len(carried["findings"]) < 5_000
     assert carried["figures"] is not None
     assert f"{len(carried['findings']):,} of 5,000 findings" in carried["notes"][-1]
-    assert shown.count("Another 475 are in the JSON form") == 10
+    assert shown.count("Another 480 are in the JSON form") == 10
     assert any("a class of some words, 2000" in said for said in page.texts)
 
 
