@@ -32,7 +32,7 @@ _TEXTS: Final = ("fingerprint", "rule", "subject", "unit")
 _SLACK: Final = 1e-9
 _LARGEST: Final = 1e300
 
-Key = tuple[str, str, tuple[tuple[str, str], ...]]
+Key = tuple[str, str, tuple[tuple[str, str], ...], str]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Entry:
     @property
     def key(self) -> Key:
         """What the entry is about, whatever the parent was."""
-        return self.rule, self.subject, self.where
+        return self.rule, self.subject, self.where, self.unit
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, in the order of the file."""
@@ -153,7 +153,7 @@ def can_be_accepted(found: Finding) -> bool:
 def baselined(found: Finding, baseline: Baseline, parent_digest: str | None) -> Finding:
     """Return the finding, accepted if the baseline has it and it is not worse than what was recorded."""
     entry = _entries(baseline).get(found.fingerprint(parent_digest))
-    if entry is None or not can_be_accepted(found):
+    if entry is None or entry.unit != found.unit or not can_be_accepted(found):
         return found
     if _is_worse(found, entry.measured):
         text = f"{found.message}; worse than the baseline, which holds {entry.measured:g}"
@@ -165,7 +165,7 @@ def difference(baseline: Baseline, findings: Iterable[Finding], parent_digest: s
     """Return what changed since the baseline, finding by finding; also where it was written against another parent."""
     failing = [found for found in findings if can_be_accepted(found)]
     now = {entry.key: entry for entry in entries_of(failing, parent_digest)}
-    by_key = {(found.code, found.subject, tuple(sorted(found.where.items()))): found for found in failing}
+    by_key = {(found.code, found.subject, tuple(sorted(found.where.items())), found.unit): found for found in failing}
     before = {entry.key: entry for entry in baseline.entries}
     both = sorted(now.keys() & before.keys())
     worse = [key for key in both if _is_worse(by_key[key], before[key].measured)]

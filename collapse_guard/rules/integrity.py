@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from collapse_guard.kernels import one_line
 from collapse_guard.manifest import duplicate_ids
-from collapse_guard.plugins import nearest
 from collapse_guard.records import Finding, Severity
-from collapse_guard.rules.loss import required_sources
+from collapse_guard.rules.loss import meant, required_sources
 from collapse_guard.rules.registry import Subject, rule
 from collapse_guard.rules.unanswered import not_evaluated, without_parent
 
@@ -136,7 +135,7 @@ def _nowhere(subject: Subject) -> Iterator[Finding]:
         return
     for name, key in wanted.items():
         where = "neither manifest has such a source" if subject.previous is not None else "there is no such source"
-        yield _empty(f"source {name!r} must stay, and {where}", name, key, nearest(name, known))
+        yield _empty(f"source {name!r} must stay, and {where}", name, key, meant(name, known))
 
 
 def _empty(message: str, source: str | None, key: tuple[str, ...], remedy: str) -> Finding:

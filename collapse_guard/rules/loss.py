@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from collapse_guard.kernels import one_line
 from collapse_guard.manifest import Loss, prove_accumulation, relabelled
 from collapse_guard.plugins import nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from collapse_guard.manifest import Limits, Manifest, Proof, Relabelled, Takedowns
     from collapse_guard.policy import Policy
+
+#: Letters of a list of sources that a message holds; of more it says nothing.
+_LONGEST: Final = 200
 
 
 def exempt_sources(policy: Policy) -> list[str]:
@@ -77,4 +83,14 @@ def unknown_scope(policy: Policy, previous: Manifest, current: Manifest) -> str 
     wrong = [name for name in policy.accumulation.scope or () if name not in known]
     if not wrong:
         return None
-    return f"accumulation.scope names {wrong[0]!r}, a source of neither manifest; {nearest(wrong[0], known)}"
+    return f"accumulation.scope names {wrong[0]!r}, a source of neither manifest; {meant(wrong[0], known)}"
+
+
+def meant(name: str, sources: Collection[str]) -> str:
+    r"""Return which source may be meant by a name that none has, as one line; names come from the data.
+
+    >>> meant("boks", ["books", "web"]), meant("x", ["two\nlines"]), meant("x", [])
+    ("did you mean 'books'?", 'allowed: two\\nlines', 'correct the name, or leave it out')
+    """
+    told = one_line(nearest(name, sources)) if sources else ""
+    return told if told and len(told) <= _LONGEST else "correct the name, or leave it out"

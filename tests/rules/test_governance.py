@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -199,6 +200,14 @@ def test_the_baseline_accepts_what_it_recorded_and_nothing_worse(
     (each,) = found(mixed, policy(), baseline=baseline(failing(recorded)))["CG102"]
     assert each.status is status
     assert ("worse than the baseline, which holds 0.25" in each.message) is (status is Status.FAIL)
+
+
+def test_a_figure_in_another_unit_is_not_what_was_recorded(mixed: Manifest) -> None:
+    known = baseline(replace(failing(0.3), unit="rows"))
+    (each,) = found(mixed, policy(), baseline=known)["CG102"]
+    assert each.status is Status.FAIL
+    changed = difference(known, [failing(0.3)], None)
+    assert (len(changed.new), len(changed.gone)) == (1, 1)
 
 
 def test_less_is_worse_where_the_limit_is_a_floor() -> None:

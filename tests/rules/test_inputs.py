@@ -115,6 +115,17 @@ def test_every_name_of_a_scope_that_is_nowhere_is_told_and_the_proof_stays_open(
     assert (lost.status, lost.measured) == (Status.FAIL, 1)
 
 
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_names_of_sources_in_a_hint_stay_on_one_line_and_are_not_listed_by_the_hundred(make: Make, name: str) -> None:
+    few = real(2, source=name)
+    many = [row for n in range(300) for row in real(1, first=n, source=f"{name}{n}")]
+    for rows, hint in ((few, "allowed: "), (many, "correct the name, or leave it out")):
+        subject = generations(make, rows, rows, accumulation={"scope": ["nowhere at all"]})
+        (finding,), (open_one,) = findings(subject, "CG007"), findings(subject, "CG201")
+        assert finding.remedy.startswith(hint)
+        assert "\n" not in finding.remedy + open_one.message
+
+
 def test_accumulation_that_is_off_wants_no_source_to_stay(make: Make) -> None:
     off = {"mode": "off", "scope": ["nowhere"]}
     assert findings(generations(make, real(3), real(3), accumulation=off), "CG007") == []

@@ -75,8 +75,8 @@ def test_rows_are_counted_as_arrow_counts_them(make: Make, amounts: list[float],
     rows = [{"id": n, "amount": amount, "source": f"s{n % 2}"} for n, amount in enumerate(amounts)]
     manifest = make(rows + made(2, amount=0.0))
     index = manifest.index
-    wanted = {}
-    for source in sorted({row["source"] for row in rows}):
+    wanted: dict[str, int] = {}
+    for source in sorted({str(row["source"]) for row in rows}):
         part = index.filter(pc.equal(index.column("source"), source))
         n_light = pc.sum(pc.less_equal(part.column("amount"), at_most)).as_py()
         wanted |= {source: n_light} if n_light else {}

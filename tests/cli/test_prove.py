@@ -1,4 +1,4 @@
-"""``collapse-guard prove-accumulation`` and ``collapse-guard takedown``: exit codes, output, files."""
+"""``collapse-guard prove`` and ``collapse-guard takedown``: exit codes, output, files."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["prove-accumulation", *arguments])
+    return CliRunner().invoke(app, ["prove", *arguments])
 
 
 def view_of(*arguments: str) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def test_names_from_the_data_cannot_speak_for_the_guard() -> None:
 )
 def test_what_cannot_be_used_is_exit_code_2_in_one_line(arguments: list[str]) -> None:
     done = subprocess.run(
-        [str(COMMAND), "prove-accumulation", *arguments], capture_output=True, text=True, check=False, timeout=120
+        [str(COMMAND), "prove", *arguments], capture_output=True, text=True, check=False, timeout=120
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
@@ -204,7 +204,7 @@ def test_what_cannot_be_taken_down_is_refused_and_writes_nothing(arguments: list
 def test_ray_gives_the_same_view(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray.data")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    said = ["prove-accumulation", "gen0.json", "lossy.json", "--output-format", "json"]
+    said = ["prove", "gen0.json", "lossy.json", "--output-format", "json"]
     done = subprocess.run(
         [str(COMMAND), *said, "--engine", "ray", "--threads", "1"],
         capture_output=True,
