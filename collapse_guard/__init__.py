@@ -1,7 +1,7 @@
 """Guardrail against model collapse: keep all real data, filter the rest, tag provenance, halt when the tail dies.
 
-Public names are loaded when first used, so that ``import collapse_guard`` costs nothing. Nothing here asserts for tests, so
-that the pytest plug-in may find it imported: PYTEST_DONT_REWRITE.
+Public names are loaded when first used, so that ``import collapse_guard`` costs nothing. The pytest plug-in may find it
+imported: PYTEST_DONT_REWRITE.
 """
 
 from __future__ import annotations

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from collapse_guard.errors import ManifestError
 from collapse_guard.identity import RECORD_IDS
-from collapse_guard.kernels import canonical_bytes, sha256_hex
+from collapse_guard.kernels import canonical_bytes, one_line, sha256_hex
+from collapse_guard.records import Origin
 
 SCHEMA: Final = "collapse-guard/manifest/2"
 Unit = Literal["rows", "tokens", "bytes", "weight"]
@@ -38,7 +40,16 @@ def _inside(path: str) -> str:
     return path
 
 
+def _origin(name: str) -> str:
+    """Return ``name`` if it is an origin; raises ValueError."""
+    known = [origin.name.lower() for origin in Origin]
+    if name not in known:
+        raise ValueError(f"must be one of {', '.join(known)}, got {name!r:.80}")
+    return name
+
+
 RelativePath = Annotated[str, AfterValidator(_inside)]
+OriginName = Annotated[str, AfterValidator(_origin)]
 
 
 class _Part(BaseModel):
@@ -56,7 +67,7 @@ class SourceEntry(_Part):
     """One source, over all its shards."""
 
     name: str
-    origin: str
+    origin: OriginName
     generators: tuple[str, ...] = ()
     rows: Rows
     real_rows: Rows
@@ -185,18 +196,40 @@ class Header(_Part):
     def from_json(cls, data: bytes, *, path: str) -> Header:
         """Return the header of a file's bytes; raises ManifestError that names the place and the schema."""
         try:
-            plain = json.loads(data)
+            text = data.decode("utf-8-sig")
+            plain = json.loads(text, object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:
             raise ManifestError(f"{path}: not a manifest header: not JSON ({error})", path=path) from None
         schema = plain.get("schema") if isinstance(plain, dict) else None
         if schema != SCHEMA:
-            text = f"{path}: /schema is {schema!r}, this version reads {SCHEMA!r}; write the manifest again or update"
-            raise ManifestError(text, path=path)
+            said = f"/schema is {schema!r:.80}, this version reads {SCHEMA!r}"
+            raise ManifestError(f"{path}: {said}; write the manifest again or update", path=path)
         try:
-            return cls.model_validate_json(data)
+            header = cls.model_validate_json(text, by_alias=True, by_name=False)
         except ValidationError as error:
-            fault = error.errors(include_url=False)[0]
-            pointer = "/" + "/".join(str(part) for part in fault["loc"])
-            meant = _MEANT.get(fault.get("ctx", {}).get("pattern", ""))
-            said = fault["msg"] if meant is None else f"must be {meant}, got {fault['input']!r:.80}"
-            raise ManifestError(f"{path}: {pointer}: {said}; write the manifest again", path=path) from None
+            raise ManifestError(f"{path}: {_said(error)}; write the manifest again", path=path) from None
+        twice = [name for name, n_shards in Counter(shard.name for shard in header.shards).items() if n_shards > 1]
+        if twice:
+            text = f"/shards: two shards are called {twice[0]!r:.80}, and their rows would count twice"
+            raise ManifestError(f"{path}: {text}; write the manifest again", path=path)
+        return header
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; raises ValueError for a key that stands twice, of which parsers take either."""
+    plain = dict(pairs)
+    if len(plain) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {twice!r:.80} stands twice")
+    return plain
+
+
+def _said(error: ValidationError) -> str:
+    """Return the first fault with its place, on one line."""
+    fault = error.errors(include_url=False)[0]
+    pointer = "/" + "/".join(str(part) for part in fault["loc"])
+    meant = _MEANT.get(fault.get("ctx", {}).get("pattern", ""))
+    if meant is not None:
+        return one_line(f"{pointer}: must be {meant}, got {fault['input']!r:.80}")
+    return one_line(f"{pointer}: {fault['msg'].removeprefix('Value error, ')}")

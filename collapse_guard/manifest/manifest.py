@@ -276,6 +276,8 @@ def header_bytes(path: Path) -> bytes:
     """Return the bytes of a header file; raises ManifestError for a file that is missing or cannot be read."""
     if os.path.isdir(path):  # noqa: PTH112 - unlike Path.is_dir it never raises
         raise ManifestError(f"{path}: is a directory; name the manifest file (*.cgm.json) in it", path=path)
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - as above
+        raise ManifestError(f"{path}: is no file but a device or a pipe; name the manifest (*.cgm.json)", path=path)
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -18,7 +18,7 @@ class FilterTail(Section):
         json_schema_extra={"x-enforced": False},
     )
     quantile: OpenShare = Field(
-        0.05, description="the tail: rarest cells that together hold at most this share of the filtered rows"
+        0.05, description="the tail: rarest cells that together hold at most this share of the filtered rows; a guess"
     )
     max_removal_ratio: float = Field(
         1.5,
@@ -34,7 +34,7 @@ class Quality(Section):
     score: str = Field(description="column with the score, higher is better; a callable is passed from Python")
     keep_share: float = Field(gt=0, le=1, description="share of each cell that is kept")
     keep_tolerance: Share = Field(
-        0.05, description="how far the share that receipts say was kept may lie from keep_share (CG405)"
+        0.05, description="how far the share that receipts say was kept may lie from keep_share (CG405); a guess"
     )
 
 

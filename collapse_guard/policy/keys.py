@@ -73,22 +73,29 @@ def policy_key(path: str) -> PolicyKey:
     node, section, is_required = _schema(), "", False
     walked: list[str] = []
     for part in path.split("."):
-        name, each = part.removesuffix(EACH), part.endswith(EACH)
-        inner = _inner(node)
         if walked and node.get("default", ...) is None:
             section = ".".join(walked)
-        if name == ANY:
-            child = inner.get("additionalProperties")
-            is_required = False
-        else:
-            child = inner.get("properties", {}).get(name)
-            is_required = name in inner.get("required", ())
-        if not isinstance(child, dict):
-            known = [*inner.get("properties", ()), *([ANY] if "additionalProperties" in inner else [])]
-            raise InputError(f"the policy has no key {path!r}; {nearest(name, known)}")
-        node = _inner(child)["items"] if each else child
+        is_required = part.removesuffix(EACH) in _inner(node).get("required", ())
+        node = _child(node, part, path)
         walked.append(part)
     return PolicyKey(path, _takes(node), _default(node.get("default")), is_required, section, _meaning(node))
+
+
+def _child(node: dict[str, Any], part: str, path: str) -> dict[str, Any]:
+    """Return the node of one part of a path; of its items if it ends in brackets."""
+    inner, name = _inner(node), part.removesuffix(EACH)
+    known = dict(inner.get("properties", {}))
+    if isinstance(inner.get("additionalProperties"), dict):
+        known[ANY] = inner["additionalProperties"]
+    if name not in known:
+        raise InputError(f"the policy has no key {path!r}; {nearest(name, known)}")
+    child: dict[str, Any] = known[name]
+    if name == part:
+        return child
+    items = _inner(child).get("items")
+    if not isinstance(items, dict):
+        raise InputError(f"the policy has no key {path!r}; {name!r} holds no list")
+    return items
 
 
 def _default(value: Any) -> Any:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from os import PathLike
 
 _MAX_SHOWN = 60
+#: Policies that extend each other one after the other; a reviewer loses count long before.
+_MAX_CHAIN = 16
 
 
 def load_policy(path: str | PathLike[str], *, allow_code: bool = False) -> Policy:
@@ -110,6 +112,8 @@ def _extended(tree: Tree, path: Path, *, seen: tuple[str, ...]) -> Tree:
     chain = (*seen, os.path.realpath(target))
     if chain[-1] in seen:
         raise fault(f"policies extend each other: {' -> '.join(Path(file).name for file in chain)}")
+    if len(chain) > _MAX_CHAIN:
+        raise fault(f"more than {_MAX_CHAIN} policies extend one another", "write what they say into fewer files")
     base = _merged(target, seen=seen)
     values = _overlay(base.values, {key: value for key, value in tree.values.items() if key != "extends"})
     return Tree(tree.file, values=values, places=base.places | tree.places, problems=base.problems + tree.problems)

@@ -43,13 +43,17 @@ class Manifests(Section):
 class Accumulation(Section):
     """Real rows stay: the current generation holds every real row of its parent."""
 
-    mode: Literal["superset", "sample", "off"] = "superset"
+    mode: Literal["superset", "sample", "off"] = Field(
+        "superset", description="superset: every real row of the parent stays; off: nothing is asked; sample: not yet"
+    )
     scope: tuple[str, ...] | None = Field(
         None, min_length=1, description="sources that must accumulate; all real ones if left out"
     )
     allow_loss: Rows = Field(0, description="real rows that may be missing")
     replace_tolerance: Share = Field(
-        0.10, description="lost real and new synthetic rows that differ by at most this share count as replaced (CG202)"
+        0.10,
+        description="lost real and new synthetic rows that differ by at most this share count as replaced (CG202);"
+        " the default is a judgement",
     )
     takedowns: str | None = Field(
         None, description="list of lawful deletions (JSON lines), relative to the policy file (CG207)"
@@ -79,7 +83,9 @@ class NearDuplicate(Section):
 class ProvenanceRules(Section):
     """What must be known about a row."""
 
-    max_generation_depth: int = Field(2, ge=0, le=254, description="largest generation of any row (CG303)")
+    max_generation_depth: int = Field(
+        2, ge=0, le=254, description="largest generation of any row (CG303); the default is a judgement"
+    )
     forbid_reentry_of: tuple[ModelName, ...] = Field(
         (),
         description="own models whose outputs must not come back, by generator: a name stands for all its revisions,"
@@ -237,7 +243,7 @@ class Policy(Section):
 
     version: Literal[1] = Field(description="version of the policy language")
     extends: str | None = Field(None, description="preset:NAME@1 or a file beside this one; maps merge, lists replace")
-    name: str = "unnamed"
+    name: str = Field("unnamed", description="what reports call the policy")
     unit: Literal["rows", "tokens", "bytes", "weight"] = Field("rows", description="what shares are counted in")
     unit_column: str | None = Field(
         None,
@@ -246,7 +252,7 @@ class Policy(Section):
     )
     identity: Identity = Identity()
     manifests: Manifests = Manifests()
-    sources: dict[str, SourceRule] = Field(default_factory=dict)
+    sources: dict[str, SourceRule] = Field(default_factory=dict, description="what each source may contribute, by name")
     mix: Mix = Mix()
     batches: Batches = Batches()
     accumulation: Accumulation = Accumulation()
@@ -254,8 +260,12 @@ class Policy(Section):
     filters: Filters = Filters()
     coverage: Coverage | None = Field(None, description="leave out to guard the data alone")
     measurements: Measurements = Measurements()
-    severity: dict[RuleCode, Literal["error", "warning", "info"]] = Field(default_factory=dict)
-    on_missing_evidence: Literal["fail", "warn"] = "fail"
+    severity: dict[RuleCode, Literal["error", "warning", "info"]] = Field(
+        default_factory=dict, description="severity of a rule instead of its own, by code; some cannot be lowered"
+    )
+    on_missing_evidence: Literal["fail", "warn"] = Field(
+        "fail", description="what a rule that lacks what it needs does: fail exits with 3, warn lets the check pass"
+    )
     waivers: tuple[Waiver, ...] = Field((), description="findings that are accepted for a while, up to a bound")
     baseline: str | None = Field(
         None,

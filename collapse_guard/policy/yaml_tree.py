@@ -10,6 +10,7 @@ import datetime as dt
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 import yaml
@@ -73,7 +74,7 @@ def read_tree(text: str, *, file: str) -> Tree:
     if not isinstance(root, yaml.MappingNode):
         tree.fault(1, (), "a policy is a mapping of keys", "start with 'version: 1'")
         return tree
-    tree.values = _Reader(tree, loader, _alias_lines(text)).mapping(root, ())
+    tree.values = _Reader(tree, loader, text).mapping(root, ())
     return tree
 
 
@@ -91,8 +92,13 @@ def tree_of(values: Any, *, file: str) -> Tree:
 class _Reader:
     """Turns nodes into values; every node is visited once."""
 
-    def __init__(self, tree: Tree, loader: _Loader, alias_lines: list[int]) -> None:
-        self.tree, self.loader, self.seen, self.alias_lines = tree, loader, set[int](), alias_lines
+    def __init__(self, tree: Tree, loader: _Loader, text: str) -> None:
+        self.tree, self.loader, self.text, self.seen = tree, loader, text, set[int]()
+
+    @cached_property
+    def alias_lines(self) -> list[int]:
+        """The lines of aliases; the text is scanned again for them, and only if there are any."""
+        return [token.start_mark.line + 1 for token in yaml.scan(self.text) if isinstance(token, yaml.AliasToken)]
 
     def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -169,10 +175,6 @@ class _Reader:
 
 
 _ALIAS: Final = ("aliases (*name) are not allowed", "write the value out, or move it to a file and use extends")
-
-
-def _alias_lines(text: str) -> list[int]:
-    return [token.start_mark.line + 1 for token in yaml.scan(text) if isinstance(token, yaml.AliasToken)]
 
 
 def _unfit(value: Any) -> str | None:

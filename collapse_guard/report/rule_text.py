@@ -25,8 +25,9 @@ _PAGES: Final = "../collapse_guard/rules/pages"
 _HEAD: Final = """\
 # Rules
 
-Every rule of the gate, by family. `collapse-guard explain CODE` prints the page of one rule: why it is there, how it measures, the
-defaults of its policy keys, an example, what to do. This list is written by `collapse-guard rules --output-format markdown`.
+Every rule of the gate, by family. `collapse-guard explain CODE` prints the page of one rule: why it is there, how it
+measures, the defaults of its policy keys, an example, what to do. This list is written by
+`collapse-guard rules --output-format markdown`.
 """
 
 
@@ -49,8 +50,9 @@ def catalogue_markdown(view: dict[str, Any]) -> str:
     lines += ["## What rules need", "", "A rule that lacks what it needs is inconclusive, which is never a pass.", ""]
     lines += ["| need | what it is |", "| --- | --- |", *(f"| {name} | {said} |" for name, said in NEEDS.items()), ""]
     lines += [
-        "A waiver accepts what failed, up to its bound and until its last day; never what is inconclusive. Severities are",
-        "defaults: `severity` in the policy changes them, but not those of rules that guard real rows and the evidence.",
+        "A waiver accepts what failed, up to its bound and until its last day; never what is inconclusive. Severities",
+        "are defaults: `severity` in the policy changes them, but not those of rules that guard real rows and the",
+        "evidence.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -93,9 +95,10 @@ def _waiver(rule: dict[str, Any]) -> str:
 
 
 def _facts(rule: dict[str, Any]) -> str:
-    waiver = "can be waived" if rule["can_be_waived"] else "cannot be waived"
-    needs = f"needs {_needs(rule)}" if rule["needs"] else "needs nothing"
-    return f"{rule['severity']}; {waiver}; {needs}; {rule['family'].partition(':')[0]}"
+    """Return severity, family, whether it can be waived and what it needs, as one paragraph."""
+    waived = "It can be waived." if rule["can_be_waived"] else "It cannot be waived."
+    needs = f"It needs {'; '.join(NEEDS[name] for name in rule['needs'])}." if rule["needs"] else "It needs nothing."
+    return f"Severity: {rule['severity']}. Family: {rule['family'].partition(':')[0]}. {waived} {needs}"
 
 
 def _key_line(key: dict[str, Any]) -> str:

@@ -36,7 +36,7 @@ def classes_alive(subject: Subject) -> Iterator[Finding]:
     present = subject.manifest.class_rows(trained=True, limits=subject.limits)
     lost = sorted((name for name in reference if name not in present), key=lambda name: (reference[name], name))
     if len(lost) > coverage.max_classes_lost:
-        shown = ", ".join(f"{one_line(name)} ({reference[name]} rows before)" for name in lost[:10])
+        shown = ", ".join(f"{one_line(name)} ({reference[name]} before)" for name in lost[:10])
         n_alive = len(reference) - len(lost)
         yield Finding(
             "CG501",

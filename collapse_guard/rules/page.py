@@ -27,7 +27,7 @@ class Page:
     Args:
         code: of the rule.
         title: of the rule.
-        keys: policy keys that the rule reads, as dotted paths; :func:`collapse_guard.policy.keys.policy_key` knows them.
+        keys: policy keys that the rule reads, as dotted paths that :mod:`collapse_guard.policy.keys` knows.
         sections: Markdown under each heading.
     """
 

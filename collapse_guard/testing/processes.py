@@ -53,8 +53,10 @@ def check_across_processes(function: Callable[..., Any], *arguments: Any) -> Non
     """
     name = getattr(function, "__name__", repr(function))
     worked, result = _elsewhere(pickle.dumps((function, arguments)))
-    assert worked, f"another process cannot do {name}: {result}"
-    assert result == function(*arguments), f"another process gives another result of {name}"
+    if not worked:  # raised, and not asserted: pytest would add both values to the message
+        raise AssertionError(f"another process cannot do {name}: {result}")
+    if result != function(*arguments):
+        raise AssertionError(f"another process gives another result of {name}")
 
 
 def _elsewhere(work: bytes) -> tuple[bool, Any]:

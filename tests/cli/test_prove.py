@@ -185,9 +185,7 @@ def test_names_from_the_data_cannot_speak_for_the_guard() -> None:
     ],
 )
 def test_what_cannot_be_used_is_exit_code_2_in_one_line(arguments: list[str]) -> None:
-    done = subprocess.run(
-        [str(COMMAND), "prove", *arguments], capture_output=True, text=True, check=False, timeout=120
-    )
+    done = subprocess.run([str(COMMAND), "prove", *arguments], capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
 

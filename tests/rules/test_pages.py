@@ -8,27 +8,28 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from collapse_guard.errors import InputError
 from collapse_guard.gate import Governing, check
-from collapse_guard.manifest import Manifest
 from collapse_guard.policy import Policy, load_policy, policy_json_schema, resolve_policy
 from collapse_guard.policy.keys import policy_key
 from collapse_guard.policy.waiver import Waiver
-from collapse_guard.records import Finding, Severity, Status
+from collapse_guard.records import Finding, Status
 from collapse_guard.report.terminal import gate_lines
-from collapse_guard.rules import RULES, Subject, Terms, evaluate
+from collapse_guard.rules import RULES, Terms, evaluate
 from collapse_guard.rules.catalogue import FAMILIES, can_be_waived, family_of
 from collapse_guard.rules.page import HEADINGS, Page, docs_url, load_page, page_codes, parse_page
 from collapse_guard.rules.waivers import uses_of, waived
 from tests.rules.test_rules import CASES, Make
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CODES = sorted(RULES.names())
 FILE = "collapse_guard.yaml"
@@ -103,31 +104,14 @@ def test_every_key_of_a_page_is_in_the_schema(code: str) -> None:
         assert policy_key(key).takes, key
 
 
-@pytest.mark.parametrize("code", CODES)
-def test_a_page_tells_of_a_section_that_a_key_needs(code: str) -> None:
-    """A key of a section that is not there by default: the example or the text shows the section."""
-    page = page_of(code)
-    for key in map(policy_key, page.keys):
-        assert not key.section or f"{key.section.rpartition('.')[2]}" in "".join(page.sections.values()), key.key
-
-
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", [code for code in CODES if page_of(code).keys])
 def test_the_key_that_a_finding_names_is_on_its_page(code: str, make: Make) -> None:
-    named = {asked.removesuffix("[]") for key in page_of(code).keys for asked in _prefixes(key)}
+    asked = [key.replace("[]", "") for key in page_of(code).keys]
     for found in RULES.get(code)(CASES[code].trips(make)):
         path = ".".join(str(part) for part in found.key if not isinstance(part, int))
-        is_named = {_anonymous(path), _anonymous(path).partition(".")[0]} & {name.replace("[]", "") for name in named}
-        assert is_named or not page_of(code).keys or path == "identity", (code, path)
-
-
-def _prefixes(key: str) -> list[str]:
-    parts = key.split(".")
-    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
-
-
-def _anonymous(path: str) -> str:
-    """Return a path with ``<name>`` for the name of a source."""
-    return re.sub(r"^sources\.[^.]+", "sources.<name>", path)
+        named = re.sub(r"^sources\.[^.]+", "sources.<name>", path)
+        is_asked = any(f"{key}.".startswith(f"{named}.") or f"{named}.".startswith(f"{key}.") for key in asked)
+        assert is_asked or not named, named
 
 
 @pytest.mark.parametrize("code", sorted(set(CODES) - set(OF_READING) | {"CG003"}))
@@ -225,12 +209,3 @@ def test_a_page_is_found_without_what_reads_rows() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert not loaded & {"duckdb", "datasets", "pandas", "jinja2", "matplotlib", "torch", "rich"}
-
-
-def test_severities_are_the_three() -> None:
-    assert {RULES.get(code).severity for code in CODES} == set(Severity)
-
-
-def test_the_cases_are_of_manifests(make: Make) -> None:
-    assert isinstance(CASES["CG201"].trips(make), Subject)
-    assert isinstance(make([{"id": 1}]), Manifest)

@@ -90,7 +90,7 @@ def real_share(subject: Subject) -> Iterator[Finding]:
                 "CG101",
                 f"{part.what}: {shown(part.amount)} of {shown(part.total)} {part.unit} are a share of"
                 f" {share_of(part.amount, part.total):.4f}, the floor is {part.floor:g}",
-                f"add {part.missing} such {part.unit}, or take others out",
+                f"add {part.missing} {part.unit} of this kind, or take others out",
                 missing=part.missing,
             )
 
