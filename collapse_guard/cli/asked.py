@@ -33,7 +33,7 @@ PolicyOption = Annotated[
         "--policy",
         "-p",
         help="The policy, a YAML file. Left out: COLLAPSE_GUARD_POLICY, then collapse_guard.yaml here or above, then"
-        " [tool.collapse_guard] of pyproject.toml.",
+        " tool.collapse_guard in pyproject.toml.",
     ),
 ]
 ManifestOption = Annotated[

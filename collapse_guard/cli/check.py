@@ -54,7 +54,11 @@ def check(  # noqa: PLR0913, PLR0917 - an option each
     ] = None,
     output: Annotated[
         list[str] | None,
-        typer.Option("--output", "-o", help="Also write FORMAT=PATH, such as sarif=a.sarif; may be repeated."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Also write FORMAT=PATH; a path alone says it by its suffix; may be repeated.",
+        ),
     ] = None,
     fail_on: Annotated[
         FailOn | None, typer.Option("--fail-on", help="Least severity that fails the check; error if left out.")

@@ -12,8 +12,10 @@ import typer
 from collapse_guard.cli.asked import NoConfig, asked
 from collapse_guard.errors import PolicyError, Problem
 from collapse_guard.kernels import one_line
+from collapse_guard.plugins import nearest
 from collapse_guard.policy import resolve_policy
 from collapse_guard.policy.waiver import UNWAIVABLE
+from collapse_guard.rules.page import page_codes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,39 +41,52 @@ def lint(
 ) -> None:
     """Check policies without any data: what does not parse, what contradicts itself, waivers that cannot hold.
 
-    Exit code: 0 usable, 2 a policy that cannot be used. Waivers that have expired or soon will, and keys that no check
-    reads, are printed and do not fail.
+    Exit code: 0 usable, 1 a waiver has expired, 2 a policy that cannot be used. Waivers that soon end, and keys that no
+    check reads, are printed and do not fail.
 
     Example: collapse-guard lint collapse_guard.yaml
     """
     paths = policies or [asked(None, no_config=no_config).policy]
     today = dt.datetime.now(dt.UTC).date()
-    n_bad = 0
+    n_bad, has_expired = 0, False
     for path in paths:
-        faults, notes = _looked_at(path, today)
-        n_bad += bool(faults)
-        for level, found in (("error", faults), ("warning", notes)):
+        faults, expired, notes = _looked_at(path, today)
+        n_bad, has_expired = n_bad + bool(faults), has_expired or bool(expired)
+        for level, found in (("error", [*faults, *expired]), ("warning", notes)):
             for problem in found:
                 typer.echo(_annotation(problem, level) if output_format is Shown.GITHUB else _line(problem, level))
     bad = f"{n_bad} of {len(paths)} cannot be used" if n_bad else "usable"
     typer.echo(f"{len(paths)} {'policy' if len(paths) == 1 else 'policies'}: {bad}")
-    raise typer.Exit(2 if n_bad else 0)
+    raise typer.Exit(2 if n_bad else int(has_expired))
 
 
-def _looked_at(path: Path, today: dt.date) -> tuple[list[Problem], list[Problem]]:
-    """Return what makes a policy unusable, and what does not yet."""
+def _looked_at(path: Path, today: dt.date) -> tuple[list[Problem], list[Problem], list[Problem]]:
+    """Return what makes a policy unusable, what fails a check, and what does not yet."""
     try:
         resolved = resolve_policy(path, allow_code=True)  # a function that cells name is not run
     except PolicyError as error:
-        return list(error.problems), []
-    return list(_unsafe(resolved)), [*_ending(resolved, today), *_unread(resolved)]
+        return list(error.problems), [], []
+    ending = list(_ending(resolved, today))
+    expired = [problem for problem in ending if problem.code == "CG901"]
+    soon = [problem for problem in ending if problem.code != "CG901"]
+    return list(_unsafe(resolved)), expired, [*soon, *_unread(resolved)]
 
 
 def _unsafe(resolved: Resolved) -> Iterator[Problem]:
     for number, waiver in enumerate(resolved.policy.waivers):
+        if waiver.rule not in page_codes() and waiver.rule not in _plugged_in():
+            text, remedy = f"no rule is called {waiver.rule}", nearest(waiver.rule, page_codes())
+            yield _problem("CG903", resolved, ("waivers", number, "rule"), text, remedy)
         if waiver.rule in UNWAIVABLE:
             text, remedy = f"{waiver.rule} cannot be waived", "take the waiver out and mend what it hides"
             yield _problem("CG903", resolved, ("waivers", number, "rule"), text, remedy)
+
+
+def _plugged_in() -> set[str]:
+    """Return the codes of rules of other packages."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - only where a code is none of ours
+
+    return {point.name for point in entry_points(group="collapse_guard.rules")}
 
 
 def _ending(resolved: Resolved, today: dt.date) -> Iterator[Problem]:

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 
 #: Formats of the screen alone: ``auto`` is rich on a terminal and plain elsewhere.
 SCREEN: Final = ("auto", "rich")
+#: Suffix -> format, where a path stands alone.
+_SUFFIXES: Final = {
+    ".htm": "html",
+    ".html": "html",
+    ".json": "json",
+    ".md": "markdown",
+    ".sarif": "sarif",
+    ".txt": "plain",
+    ".xml": "junit",
+}
 #: What a format may look like; anything else before a ``=`` is part of a path.
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -29,7 +39,7 @@ def check_format(name: str) -> str:
 
 
 def parse_outputs(given: Sequence[str]) -> list[tuple[str, Path]]:
-    """Return (format, path) of each ``FORMAT=PATH``; a path alone is JSON.
+    """Return (format, path) of each ``FORMAT=PATH``; a path alone says the format by its suffix.
 
     Raises InputError for an unknown format, a path that stands twice, and a path that cannot be written.
 
@@ -49,7 +59,9 @@ def parse_outputs(given: Sequence[str]) -> list[tuple[str, Path]]:
 def _parsed(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
     if not equals or not _NAME.fullmatch(name):
-        name, path = "json", text
+        name, path = _SUFFIXES.get(Path(text).suffix.lower(), ""), text
+    if not name:
+        raise InputError(f"--output {text}: say the format, such as sarif={text}; {', '.join(formats.FORMATS)}")
     if name not in formats.FORMATS:
         said = nearest(name, formats.FORMATS)
         raise InputError(f"--output {text}: there is no format {name!r} for a file; {said}; for a path type ./{text}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from collapse_guard.errors import ManifestError
 from collapse_guard.gate.inputs import Given, problem_of, read_inputs
 from collapse_guard.gate.result import GateResult, exit_code_of, shown_path
+from collapse_guard.records import CELL
 from collapse_guard.rules import RULES, Choice, Evaluation, Subject, Terms, evaluate
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from collapse_guard.gate.inputs import FailOn, Inputs
     from collapse_guard.manifest import Limits
     from collapse_guard.records import Finding
+
+
+#: Rules that rest on the accumulation proof; where none of them runs it is not made.
+_PROVEN: Final = frozenset({"CG201", "CG202", "CG207"})
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def check(
         exit_code_of(subject, findings, fail_on),
         str(policy),
         subject,
-        proof=None if chosen.headers_only else subject.proof,
+        proof=subject.proof if _PROVEN & set(result.codes) else None,
         fail_on=fail_on,
         ignored=result.ignored,
         uses=result.uses,
@@ -129,6 +134,7 @@ def _notes(subject: Subject, choice: Choice, result: Evaluation, terms: Governin
     notes = list(_unguarded(subject))
     if choice.headers_only:
         notes.append(f"headers only: rows were not looked at, and {len(result.ignored)} rules did not run")
+        notes += _unproven(subject)
     elif result.ignored:
         notes.append(f"left out by --select or --ignore: {', '.join(result.ignored)}")
     if terms.is_strict:
@@ -138,11 +144,28 @@ def _notes(subject: Subject, choice: Choice, result: Evaluation, terms: Governin
     return tuple(notes)
 
 
+def _unproven(subject: Subject) -> list[str]:
+    """Return that real rows changed, if the headers say so; whether any was lost only rows can tell."""
+    now, before = subject.manifest, subject.previous
+    if now is None or before is None or now.header.real_root_digest == before.header.real_root_digest:
+        return []
+    return ["the real rows are not those of the parent: only a full check can tell whether any was lost"]
+
+
 def _unguarded(subject: Subject) -> tuple[str, ...]:
     policy = subject.policy
     if policy is None:
         return ()
     notes = []
+    if subject.manifest is not None and subject.previous is None and policy.accumulation.mode != "off":
+        text = "no parent was compared: real rows that were lost cannot be seen (CG201-CG203)"
+        notes.append(f"{text}; name it with --against or manifests.previous")
+    column = None if policy.coverage is None else policy.coverage.class_column
+    counted = None if subject.manifest is None else subject.manifest.header.class_column
+    if column is not None and counted not in {None, CELL, column}:
+        notes.append(
+            f"coverage.cells names the column {column!r}, the classes of the manifest are those of {counted!r}"
+        )
     if policy.coverage is None:
         notes.append("the policy has no coverage section: classes that disappear are not looked for (CG501)")
     elif not policy.coverage.cells:

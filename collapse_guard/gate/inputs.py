@@ -97,7 +97,7 @@ def read_inputs(given: Given, limits: Limits | None, *, headers_only: bool = Fal
     policy, folder = inputs.policy, Path(given.policy).parent
     named = None if policy is None else policy.manifests
     current = _manifest(inputs, given.manifest, named.current if named else None, folder)
-    if given.manifest is None and not (named and named.current):
+    if given.manifest is None and named is not None and named.current is None:
         remedy = "pass --manifest, or set manifests.current"
         inputs.problems.append(Problem("CG003", "", None, "manifest", "none given", remedy))
     previous = _manifest(inputs, given.against, named.previous if named else None, folder)

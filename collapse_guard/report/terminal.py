@@ -27,7 +27,7 @@ def gate_lines(view: dict[str, Any], verbosity: int = NORMAL) -> list[str]:
         verbosity: -1 the verdict and what failed, 0 with what was accepted or not checked, 1 everything.
     """
     lines = [verdict_line(view)]
-    for finding in failures(view)[: _most(verbosity)]:
+    for finding in shown(view, verbosity):
         lines.append(f"{finding['code']} {finding['severity']}: {place(finding)}{one_line(finding['message'])}")
         lines += [f"      -> {line}" for line in _under(finding, verbosity)]
     return [defused(line) for line in (*lines, *footer(view, verbosity))]
@@ -40,7 +40,7 @@ def print_gate(view: dict[str, Any], console: Console | None = None, verbosity: 
     table = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
     for title in ("rule", "severity", "finding"):
         table.add_column(title, overflow="fold")
-    for finding in failures(view)[: _most(verbosity)]:
+    for finding in shown(view, verbosity):
         under = "".join(f"\n-> {line}" for line in _under(finding, verbosity))
         said = Text(defused(f"{place(finding)}{one_line(finding['message'])}{under}"))
         table.add_row(finding["code"], finding["severity"], said)
@@ -66,7 +66,10 @@ def verdict_line(view: dict[str, Any]) -> str:
     parts = [f"{n_failed} finding{'' if n_failed == 1 else 's'}"] if n_failed else []
     parts += [f"{counts[name]} {_COUNTED[name]}" for name in ("inconclusive", "waived", "baselined") if counts[name]]
     n_rules = sum(rule.get("status") != "ignored" for rule in view["rules"])
-    detail = f" ({', '.join(parts)})" if parts else f" ({n_rules} rules)"
+    is_part = n_rules < len(view["rules"])
+    said = f"{n_rules} of {len(view['rules'])} rules" if is_part else f"{n_rules} rules"
+    parts += [said] if is_part or not parts else []
+    detail = f" ({', '.join(parts)})"
     return f"policy {view['verdict']}{detail}"
 
 
@@ -82,6 +85,12 @@ def failures(view: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what failed, loudest first."""
     failed = [finding for finding in view["findings"] if finding["status"] == "fail"]
     return sorted(failed, key=lambda finding: (_ORDER[finding["severity"]], finding["code"]))
+
+
+def shown(view: dict[str, Any], verbosity: int = NORMAL) -> list[dict[str, Any]]:
+    """Return the failures that are printed; what is for information alone is not, where little is asked for."""
+    found = [finding for finding in failures(view) if verbosity > QUIET or finding["severity"] != "info"]
+    return found[: _most(verbosity)]
 
 
 def accepted(view: dict[str, Any]) -> list[dict[str, Any]]:
@@ -111,14 +120,14 @@ def footer(view: dict[str, Any], verbosity: int = NORMAL) -> list[str]:
     n_more = max(0, len(failures(view)) - _most(verbosity))
     more = [f"... and {n_more} more; --verbose lists them, --output-format json has them all"] if n_more else []
     if verbosity <= QUIET:
-        return [*not_evaluated(view), *more]
+        return [*(not_evaluated(view) if view["verdict"] != "unusable" else []), *more]
     lines = [*more, *not_evaluated(view), *_accepted(view, verbosity)]
     proof = view.get("accumulation")
-    if proof and proof["holds"]:
+    if proof and not any(finding["code"] == "CG201" for finding in failures(view)):
         lines.append(f"accumulation: {one_line(proof['summary'])}")
     lines += [f"note: {one_line(note)}" for note in view["notes"]]
     if verbosity >= VERBOSE:
-        lines += [f"{rule['code']} {rule.get('status', '')}: {rule['title']}" for rule in view["rules"]]
+        lines += [f"{rule['code']} {rule.get('status', '')} ({rule['title']})" for rule in view["rules"]]
     failed = failures(view)
     if failed:
         lines.append(f"next: collapse-guard explain {failed[0]['code']}")
@@ -147,6 +156,7 @@ def _under(finding: dict[str, Any], verbosity: int) -> list[str]:
     """Return what stands under a finding: what to do, and the figures if they are asked for."""
     lines = [one_line(finding["remedy"])] if finding["remedy"] else []
     if verbosity >= VERBOSE:
+        lines += [f"asked by {one_line(finding['key'])}"] if finding["key"] else []
         lines += [f"{name}: {one_line(str(value))}" for name, value in finding["evidence"].items()]
         lines.append(f"fingerprint {finding['fingerprint']}, {finding['docs']}")
     return lines

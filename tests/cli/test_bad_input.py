@@ -191,6 +191,12 @@ def claims_a_billion_rows(header: Path) -> None:
     header.write_text(json.dumps(plain))
 
 
+def names_a_shard_twice(header: Path) -> None:
+    plain = json.loads(header.read_text())
+    plain["shards"] *= 2
+    header.write_text(json.dumps(plain))
+
+
 HEAD = b'{"schema": "collapse-guard/manifest/2", '
 HEADERS: dict[str, tuple[Change, str]] = {
     "a billion rows": (claims_a_billion_rows, "3 rows, the header says 1000000000"),
@@ -204,6 +210,7 @@ HEADERS: dict[str, tuple[Change, str]] = {
     "an index outside": (replaced('"folder": "m.index"', '"folder": "../m.index"'), "/index/folder: must be the name"),
     "data outside": (replaced('"path": "rows.csv"', '"path": "../rows.csv"'), "leaves its folder"),
     "a digest of two lines": (replaced('"sha256:', '"sha\\n256:'), "must be 'sha256:'"),
+    "a shard twice": (names_a_shard_twice, "/shards: two shards are called 'web/rows.csv#0'"),
     "deep": (rewritten(HEAD + b'"filters": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"), "not JSON"),
     "rather deep": (rewritten(HEAD + b'"filters": ' + b"[" * 900 + b"]" * 900 + b"}"), "recursion limit"),
     "large": (rewritten(HEAD + b'"name": "' + b"x" * (10 << 20) + b'"}'), "/generation: "),

@@ -66,7 +66,10 @@ FAULTS: dict[str, tuple[str, int | None, str, str, str]] = {
         "did you mean 'origin'?",
     ),
     "an unknown key in a list of sections": (
-        "version: 1\nwaivers:\n- {id: W-1, rule: CG102, reason: r, owner: o, expires: 2026-03-31, limit: {max: 1},\n  ownr: x}\n",
+        (
+            "version: 1\nwaivers:\n- {id: W, rule: CG102, reason: r, owner: o, limit: {max: 1},\n"
+            "  expires: 2027-03-31, ownr: x}"
+        ),
         4,
         "waivers[0].ownr",
         "unknown key",

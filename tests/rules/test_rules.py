@@ -600,7 +600,7 @@ def test_shares_are_of_tokens_where_policy_and_manifest_count_them(make: Make) -
     rows = real(9, amount=1.0) + made(1, amount=10.0)
     (finding,) = findings(tokens(make, rows, mix={"real_min_share": 0.5}), "CG101")
     assert finding.message == "real rows: 9 of 19 tokens are a share of 0.4737, the floor is 0.5"
-    assert (finding.evidence["missing"], finding.remedy) == (1, "add 1 such tokens, or take others out")
+    assert (finding.evidence["missing"], finding.remedy) == (1, "add 1 tokens of this kind, or take others out")
     (finding,) = findings(tokens(make, rows, sources={"made": {"max_share": 0.5}}), "CG102")
     assert finding.evidence == {"share": 10 / 19, "cap": 0.5, "amount": 10.0, "unit": "tokens"}
     (finding,) = findings(tokens(make, rows, mix={"synthetic_to_real_max": 1.0}), "CG103")
@@ -770,7 +770,10 @@ def test_a_given_parent_that_is_not_the_recorded_one_is_an_error(make: Make) -> 
     (finding,) = findings(of(policy(), make(real(3), parent=parent), stranger), "CG204")
     assert finding.message == f"{stranger.digest[:19]}... is not the recorded parent"
     (finding,) = findings(of(policy(), make(real(3)), stranger), "CG204")
-    assert "is not the recorded parent" in finding.message
+    assert (finding.message[22:], finding.remedy) == (
+        " is not the parent: the manifest records none",
+        "write the manifest again with --parent",
+    )
 
 
 def test_a_pinned_digest_that_is_not_the_parents_is_an_error(make: Make) -> None:
@@ -1010,7 +1013,7 @@ RARE: Entries = [*real(5), *real(2, first=50, label="owl"), *real(1, first=60, l
 
 def test_lost_classes_are_named_with_the_rarest_first(make: Make) -> None:
     (finding,) = findings(generations(make, RARE, real(5), coverage={}), "CG501")
-    assert finding.message == "2 of 3 classes are gone: newt (1 rows before), owl (2 rows before)"
+    assert finding.message == "2 of 3 classes are gone: newt (1 before), owl (2 before)"
     assert finding.evidence["lost"] == ["newt", "owl"]
     assert finding.evidence["coverage"] == pytest.approx(1 / 3)
 

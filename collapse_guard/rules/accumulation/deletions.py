@@ -82,8 +82,8 @@ def taken_down_rows_stay_away(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             "CG208",
             Severity.ERROR,
-            f"{here.n_rows} {'row in the manifest was' if here.n_rows == 1 else 'rows in the manifest were'} taken down:"
-            f" {listed(here.by_source_and_class, here.ids)}",
+            f"{here.n_rows} {'row in the manifest was' if here.n_rows == 1 else 'rows in the manifest were'} taken"
+            f" down: {listed(here.by_source_and_class, here.ids)}",
             evidence={
                 "n_rows": here.n_rows,
                 "by": [list(group) for group in here.by_source_and_class],

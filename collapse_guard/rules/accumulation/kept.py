@@ -72,7 +72,7 @@ def real_rows_lost(subject: Subject) -> Iterator[Finding]:
             limit=allowed,
             unit="rows",
             key=("accumulation", "allow_loss"),
-            remedy="put them back; real data accumulates, it is never replaced",
+            remedy="put them back: 'collapse-guard prove PREVIOUS CURRENT --lost-to FILE' lists them all",
         )
 
 

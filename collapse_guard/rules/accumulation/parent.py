@@ -42,6 +42,9 @@ def parent_is_recorded(subject: Subject) -> Iterator[Finding]:
     elif given is None and subject.manifest.header.generation > 0:
         text = f"generation {subject.manifest.header.generation} records no parent"
         remedy = "write the manifest from the loaded parent generation"
+    elif given is not None and not recorded:
+        text = f"{given[:19]}... is not the parent: the manifest records none"
+        remedy = "write the manifest again with --parent"
     elif given is not None and given not in recorded:
         text, remedy = f"{given[:19]}... is not the recorded parent", "compare with the parent that the manifest names"
     elif given is not None and len(recorded) > 1:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     Key = tuple[str, ...]
 
+_SHALLOWER = "generate from a model that was trained on real rows, or raise provenance.max_generation_depth"
+_TAGGED = "say their generation: 1 + that of the data which their model was trained on (--generation, or cg_generation)"
 #: What cannot be true of the ancestry of a row, and what is said of it.
 _FAULTS = {
     "synthetic, generation 0": "are synthetic and say generation 0: a model made them, whose data had a generation",
@@ -55,7 +57,7 @@ def depth_is_limited(subject: Subject) -> Iterator[Finding]:
             limit=limit,
             unit="generations",
             key=key,
-            remedy="generate from a model that was trained on real rows, or raise provenance.max_generation_depth",
+            remedy=_SHALLOWER if UNKNOWN_GENERATION not in histogram else _TAGGED,
         )
 
 

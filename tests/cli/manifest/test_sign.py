@@ -144,6 +144,18 @@ def test_unusable_input_is_exit_code_2_and_one_line(here: Path, arguments: tuple
     assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == before
 
 
+def test_the_gate_asks_for_a_signature(here: Path) -> None:
+    (here / "policy.yaml").write_text("version: 1\nextends: preset:starter@1\n")
+    check = ("check", "-p", "policy.yaml", "-m", "gen4.cgm.json", "--require-signature")
+    assert run(*check, "own.pub.pem").exit_code == 2
+    run(*SIGN, "own.pem")
+    assert run(*check, "own.pub.pem").exit_code == 0
+    done = run(*check, "other.pub.pem")
+    assert done.exit_code == 2
+    assert "CG004 error: gen4.cgm.dsse.json: signed by key" in done.output
+    assert run(*check, "own.pem").exit_code == 2
+
+
 def test_without_the_extra_the_line_to_type_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography", None)
     for arguments in ((*SIGN, "own.pem"), (*VERIFY, "own.pub.pem")):
