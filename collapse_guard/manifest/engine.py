@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
@@ -25,19 +25,29 @@ if TYPE_CHECKING:
 _PATTERNS = frozenset("*?[{")
 
 
+#: DuckDB starts every thread that it is told to.
+MAX_THREADS: Final = 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a question to a manifest may take.
 
     Args:
         memory: such as ``"700MB"``; DuckDB's own default (80 % of the machine) if left out.
-        threads: all cores if left out.
+        threads: 1 to 1024; all cores if left out.
         spill: folder for what does not fit in memory; a temporary one if left out.
+
+    Raises InputError for a number of threads that no machine has.
     """
 
     memory: str | None = None
     threads: int | None = None
     spill: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
+            raise InputError(f"threads must be 1 to {MAX_THREADS}, got {self.threads}")
 
 
 @contextmanager

@@ -277,6 +277,11 @@ def test_limits_do_not_change_the_output(folder: Path) -> None:
     assert (held.exit_code, held.stdout) == (1, invoke(*LOSSY, "--output-format", "json").stdout)
 
 
+def test_threads_that_no_machine_has_are_not_started(folder: Path) -> None:
+    done = call("check", *LOSSY, "--threads", "100000")
+    assert (done.returncode, done.stderr) == (2, "error: threads must be 1 to 1024, got 100000\n")
+
+
 def test_a_memory_limit_that_is_none_is_unusable(folder: Path) -> None:
     done = call("check", *LOSSY, "--max-memory", "plenty")
     assert (done.returncode, done.stdout) == (2, "")
