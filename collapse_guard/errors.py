@@ -53,7 +53,8 @@ class Problem:
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
         key = f" {self.key}:" if self.key else ""
-        return f"{place}: {self.code}{key} {self.message}{'; ' if self.remedy else ''}{self.remedy}"
+        text = f"{place}: {self.code}{key} {self.message}{'; ' if self.remedy else ''}{self.remedy}"
+        return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 class PolicyError(InputError):

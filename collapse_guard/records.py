@@ -117,6 +117,9 @@ class Finding:
         measured: the figure that the rule holds against ``limit``, in ``unit``; a waiver and a baseline bound it.
         limit: the bound of the policy; ``measured`` above it if more is worse, below it if less is.
         unit: what both are counted in: ``rows``, ``share``, ``ratio``, ``ids``, ...
+        extent: how many classes, rows or others it is about, where ``measured`` is the furthest of them; a baseline
+            bounds it too.
+        mark: which rows or classes it is about, as a digest, where others of the same number would be another fault.
         n: rows (or what the method counts) that an estimate rests on; None where ``measured`` is exact.
         interval: lowest and highest value of an estimate.
         method: how an estimate was made, with its level.
@@ -135,6 +138,8 @@ class Finding:
     measured: float | None = None
     limit: float | None = None
     unit: str = ""
+    extent: int | None = None
+    mark: str = ""
     n: int | None = None
     interval: tuple[float, float] | None = None
     method: str = ""
@@ -160,8 +165,12 @@ class Finding:
         """Return whether the figure lies beyond ``measured``, on the side on which the limit is broken."""
         if self.measured is None:
             return False
-        less_is_worse = self.limit is not None and self.measured < self.limit
-        return self.measured < measured if less_is_worse else self.measured > measured
+        return self.measured < measured if self.is_floor else self.measured > measured
+
+    @property
+    def is_floor(self) -> bool:
+        """Whether less is worse: the figure is below its limit."""
+        return self.limit is not None and self.measured is not None and self.measured < self.limit
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -171,6 +180,15 @@ class Finding:
             "key": ".".join(map(str, self.key)),
             "interval": None if self.interval is None else list(self.interval),
         }
+
+
+#: Subject of a finding that stands for all that are too many to be told one by one.
+REST: Final = "more of them"
+
+
+def mark_of(*parts: Any) -> str:
+    """Return 16 hexadecimal digits over plain values, for :attr:`Finding.mark`."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Action(Enum):

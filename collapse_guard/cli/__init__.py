@@ -65,6 +65,9 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 
 def main() -> None:
     """Run the command line; what a user can mend is one line per fault, never a traceback."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who called
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - as long as the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a class name must not break a narrow terminal
@@ -79,6 +82,8 @@ def main() -> None:
     except ContractError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(2)
     except OSError as error:
         typer.echo(f"error: {error.filename or ''}: {error.strerror or error}", err=True)
         sys.exit(2)

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from collapse_guard.errors import InputError
-from collapse_guard.plugins import nearest
 from collapse_guard.policy.discovery import find_policy
 
 if TYPE_CHECKING:
@@ -73,21 +71,17 @@ class Asked:
         """The policy file."""
         return self.found.path
 
-    def fail_on(self, given: FailOn | None) -> FailOn:
-        """Return the severity that fails the check; raises InputError for a project that names none."""
-        said = self.found.project.fail_on
-        if given is not None or said is None:
-            return given or FailOn.ERROR
-        if said not in set(FailOn):
-            path = self.found.folder / "pyproject.toml"
-            raise InputError(
-                f"{path}: [tool.collapse_guard] fail_on: got {said!r}; {nearest(said, [each.value for each in FailOn])}"
-            )
-        return FailOn(said)
+    @property
+    def notes(self) -> list[str]:
+        """What the project's table changes, and how the policy was chosen, where that may surprise."""
+        project = self.found.project
+        said = {"fail_on": project.fail_on, "ignore": ", ".join(project.ignore)}
+        told = [f"pyproject.toml sets {key} to {value}" for key, value in said.items() if value]
+        return [*told, *self.found.notes]
 
-    def select(self, given: Iterable[str] | None) -> tuple[str, ...]:
-        """Return the codes to run, in capitals; all if empty."""
-        return codes(given) or codes(self.found.project.select)
+    def fail_on(self, given: FailOn | None) -> FailOn:
+        """Return the severity that fails the check."""
+        return given or FailOn(self.found.project.fail_on or FailOn.ERROR)
 
     def ignore(self, given: Iterable[str] | None) -> tuple[str, ...]:
         """Return the codes that do not run, in capitals."""
@@ -103,14 +97,7 @@ def asked(
     no_config: bool = False,
 ) -> Asked:
     """Return what is asked for; raises InputError if no policy can be found."""
-    found = find_policy(policy, is_isolated=no_config)
-    project = found.project
-    return Asked(
-        found,
-        manifest or found.beside(project.manifest),
-        against or found.beside(project.against),
-        baseline or found.beside(project.baseline),
-    )
+    return Asked(find_policy(policy, is_isolated=no_config), manifest, against, baseline)
 
 
 def codes(given: Iterable[str] | None) -> tuple[str, ...]:

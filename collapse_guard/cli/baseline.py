@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
 from typing import Any, Final
@@ -23,6 +24,7 @@ from collapse_guard.cli.printing import Format, OutputFormat
 from collapse_guard.errors import InputError
 from collapse_guard.kernels import one_line
 from collapse_guard.policy import load_policy
+from collapse_guard.records import Status
 from collapse_guard.report.terminal import gate_lines
 from collapse_guard.rules.baseline import Baseline, Difference, Entry, difference, entries_of, load_baseline
 
@@ -126,11 +128,12 @@ def _now(wanted: Asked) -> _Now:
     result = gate.check(
         wanted.policy, wanted.manifest, against=wanted.against, governing=gate.Governing(has_baseline=False)
     )
-    if result.exit_code == gate.UNUSABLE:
+    is_open = any(found.status is Status.INCONCLUSIVE for found in result.findings)
+    if result.exit_code == gate.UNUSABLE or is_open:  # of what was not evaluated nobody knows what it would find
         typer.echo("\n".join(gate_lines(result.as_dict())), err=True)
-        raise typer.Exit(gate.UNUSABLE)
+        raise typer.Exit(gate.UNUSABLE if result.exit_code == gate.UNUSABLE else gate.INCONCLUSIVE)
     path = _path(wanted)
-    before = load_baseline(path) if path.exists() else None
+    before = load_baseline(path) if os.path.lexists(path) else None
     parent = result.parent_digest
     found = Baseline(parent, entries_of(result.findings, parent))
     changed = difference(before or found, result.findings, parent)

@@ -18,9 +18,11 @@ from collapse_guard.cli.asked import (
     NoConfig,
     PolicyOption,
     asked,
+    codes,
 )
 from collapse_guard.cli.limits import MaxMemory, Threads  # noqa: TC001 - typer reads annotations at run time
-from collapse_guard.cli.outputs import check_format, parse_outputs
+from collapse_guard.cli.outputs import check_format, check_spared, parse_outputs
+from collapse_guard.cli.printing import closed_pipe
 from collapse_guard.manifest import Limits
 from collapse_guard.report.formats import append_summary, render, write
 from collapse_guard.report.terminal import NORMAL, QUIET, VERBOSE, gate_lines, print_gate
@@ -113,15 +115,18 @@ def check(  # noqa: PLR0913, PLR0917 - an option each
         wanted.manifest,
         against=wanted.against,
         fail_on=wanted.fail_on(fail_on).value,
-        choice=Choice(wanted.select(select), wanted.ignore(ignore), headers_only),
+        choice=Choice(codes(select), wanted.ignore(ignore), headers_only),
         governing=gate.Governing(wanted.baseline, is_strict=no_waivers, is_unsafe_allowed=allow_unsafe_waivers),
         signature_key=require_signature,
         limits=Limits(max_memory, threads),
     )
     formats = {shown, *(name for name, _ in files)}
     view = _view(result, has_figures=bool(formats & _WITH_FIGURES) and not headers_only)
+    view["notes"] += wanted.notes
+    check_spared(files, result.inputs)
     write(view, files)  # first: a file that cannot be written must not follow a verdict
-    _show(view, shown, VERBOSE if verbose else QUIET if quiet else NORMAL)
+    with closed_pipe():
+        _show(view, shown, VERBOSE if verbose else QUIET if quiet else NORMAL)
     raise typer.Exit(0 if exit_zero and result.exit_code != gate.UNUSABLE else result.exit_code)
 
 

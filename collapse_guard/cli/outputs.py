@@ -56,6 +56,16 @@ def parse_outputs(given: Sequence[str]) -> list[tuple[str, Path]]:
     return found
 
 
+def check_spared(files: Sequence[tuple[str, Path]], inputs: Sequence[Path]) -> None:
+    """Raise InputError if a file to write is one that was read, or lies in an index folder that was."""
+    for name, path in files:
+        whole = Path(os.path.realpath(path))
+        for read in inputs:
+            own = Path(os.path.realpath(read))
+            if whole == own or (own.is_dir() and whole.is_relative_to(own)):
+                raise InputError(f"--output {name}={path}: is what was checked ({read}); name another file")
+
+
 def _parsed(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
     if not equals or not _NAME.fullmatch(name):

@@ -26,4 +26,4 @@ def show(found: Found, *, is_json: bool) -> None:
     width = min(48, max(len(value.key) for value in values))
     for value in values:
         said = json.dumps(value.value, ensure_ascii=False, default=str)
-        typer.echo(f"{value.key:<{width}}  {said}  # {value.origin}")
+        typer.echo(f"{one_line(value.key):<{width}}  {said}  # {one_line(value.origin)}")

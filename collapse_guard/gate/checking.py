@@ -86,13 +86,15 @@ def check(
     inputs = read_inputs(given, limits, headers_only=chosen.headers_only)
     unenforced = _unenforced(inputs)
     day = None if terms.is_strict else terms.today or dt.datetime.now(dt.UTC).date()
-    subject, result = _evaluated(inputs.subject, chosen, Terms(day, inputs.baseline, unenforced))
+    subject, result = _evaluated(
+        inputs.subject, chosen, Terms(day, inputs.baseline, unenforced, is_unsafe_allowed=terms.is_unsafe_allowed)
+    )
     findings = tuple(_placed(found, inputs) for found in result.findings)
     return GateResult(
         findings,
         result.codes,
         unenforced,
-        _notes(subject, chosen, result, terms),
+        _notes(subject, chosen, result, terms, signature_key),
         exit_code_of(subject, findings, fail_on),
         str(policy),
         subject,
@@ -130,13 +132,21 @@ def _placed(found: Finding, inputs: Inputs) -> Finding:
     return replace(found, file=shown_path(file), line=line)
 
 
-def _notes(subject: Subject, choice: Choice, result: Evaluation, terms: Governing) -> tuple[str, ...]:
+def _notes(
+    subject: Subject,
+    choice: Choice,
+    result: Evaluation,
+    terms: Governing,
+    signature_key: str | PathLike[str] | None,
+) -> tuple[str, ...]:
     notes = list(_unguarded(subject))
     if choice.headers_only:
         notes.append(f"headers only: rows were not looked at, and {len(result.ignored)} rules did not run")
         notes += _unproven(subject)
     elif result.ignored:
-        notes.append(f"left out by --select or --ignore: {', '.join(result.ignored)}")
+        notes.append(f"left out by --select, --ignore or pyproject.toml: {', '.join(result.ignored)}")
+    if signature_key is not None:
+        notes.append(f"the manifest had to be signed by a key of {signature_key}")
     if terms.is_strict:
         notes.append("waivers and the baseline were not applied")
     if terms.is_unsafe_allowed:

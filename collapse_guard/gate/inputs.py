@@ -179,4 +179,4 @@ def _check_signature(inputs: Inputs, current: Manifest | None) -> None:
     from collapse_guard.manifest.signing import require_signature  # noqa: PLC0415 - only with the extra "sign"
 
     path = current.path
-    inputs.tried(lambda: require_signature(path, key), "CG004", path)
+    inputs.tried(lambda: require_signature(path, key, digest=current.digest), "CG004", path)

@@ -114,8 +114,8 @@ def collapse_guard_manifest(pytestconfig: pytest.Config) -> GuardedManifest:
     except InputError as error:
         pytest.fail(f"collapse_guard_manifest: {error}; or pass --collapse-guard-policy", pytrace=False)
     others = {
-        "manifest": _given(pytestconfig, "manifest") or found.beside(found.project.manifest),
-        "against": _given(pytestconfig, "against") or found.beside(found.project.against),
+        "manifest": _given(pytestconfig, "manifest"),
+        "against": _given(pytestconfig, "against"),
     }
     return GuardedManifest(here / found.path, **{name: path and here / path for name, path in others.items()})
 

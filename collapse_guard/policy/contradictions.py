@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from collapse_guard.policy.waiver import UNWAIVABLE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 
 #: Without these real rows could leave, a manifest be changed, or its parent be hidden, and the gate would pass.
-UNSAFE_TO_LOWER: Final = frozenset({"CG001", "CG002", "CG003", "CG004", "CG007", "CG201", "CG202", "CG204"})
+UNSAFE_TO_LOWER: Final = UNWAIVABLE - {"CG904", "CG905"} | {"CG007", "CG201", "CG202", "CG208"}
 
 
 def contradictions(policy: Policy) -> Iterator[Contradiction]:

@@ -10,12 +10,13 @@ import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 
 from collapse_guard.errors import InputError
 from collapse_guard.plugins import nearest
+from collapse_guard.policy.contradictions import UNSAFE_TO_LOWER
 from collapse_guard.policy.section import Section
 
 if TYPE_CHECKING:
@@ -27,19 +28,27 @@ _TABLE: Final = "tool.collapse_guard"
 
 
 class Project(Section):
-    """``[tool.collapse_guard]``: pointers and defaults of the command line; what is demanded stays in the policy.
+    """``[tool.collapse_guard]``: a pointer and defaults of the command line; what is demanded stays in the policy.
 
-    Paths are relative to the ``pyproject.toml``.
+    ``policy`` is relative to the ``pyproject.toml``. A file that few review may make a check stricter, and leave out
+    rules that guard neither real rows nor the evidence; it cannot switch the gate off.
     """
 
     policy: str | None = None
-    manifest: str | None = None
-    against: str | None = None
-    baseline: str | None = None
-    fail_on: str | None = None
+    fail_on: Literal["error", "warning"] | None = None
     output_format: str | None = None
-    select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+
+    @field_validator("ignore")
+    @classmethod
+    def _leaves_what_guards(cls, ignore: tuple[str, ...]) -> tuple[str, ...]:
+        for given in ignore:
+            kept = sorted(code for code in UNSAFE_TO_LOWER if code.startswith(given.strip().upper()))
+            if kept:
+                raise ValueError(
+                    f"{given!r} would leave out {', '.join(kept)}, which are for the command line to ignore"
+                )
+        return ignore
 
 
 @dataclass(frozen=True)
@@ -50,17 +59,13 @@ class Found:
         path: the file; it need not exist where it was named.
         by: what named it.
         project: defaults of the project, empty if there are none.
-        folder: the folder of the ``pyproject.toml`` that says so.
+        notes: what a reviewer should know of the choice.
     """
 
     path: Path
     by: str
     project: Project = field(default_factory=Project)
-    folder: Path = field(default_factory=Path)
-
-    def beside(self, name: str | None) -> Path | None:
-        """Return a path of the project's table, from where one stands; None if it names none."""
-        return None if name is None else self.folder / name
+    notes: tuple[str, ...] = ()
 
 
 def find_policy(
@@ -88,15 +93,17 @@ def find_policy(
     named = (os.environ if environ is None else environ).get(ENVIRONMENT, "")
     project, folder = _project(here)
     if given is not None:
-        return Found(given, "--policy", project, folder)
+        return Found(given, "--policy", project)
     if named:
-        return Found(Path(named), ENVIRONMENT, project, folder)
-    for above in _upwards(here):
-        for name in FILE_NAMES:
-            if (above / name).is_file():
-                return Found(_shown(above / name), f"found as {name}", project, folder)
-    if project.policy is not None:
-        return Found(folder / project.policy, f"pyproject.toml [{_TABLE}]", project, folder)
+        return Found(Path(named), ENVIRONMENT, project)
+    declared = None if project.policy is None else folder / project.policy
+    beside = _beside(here)
+    if beside is not None:
+        is_other = declared is not None and os.path.realpath(beside) != os.path.realpath(declared)
+        note = f"{declared}, which [{_TABLE}] of pyproject.toml names, is not the policy: {beside} stands here"
+        return Found(beside, f"found as {beside.name}", project, (note,) if is_other else ())
+    if declared is not None:
+        return Found(declared, f"pyproject.toml [{_TABLE}]", project)
     raise InputError(
         f"no policy: neither --policy, nor {ENVIRONMENT}, nor {FILE_NAMES[0]} here or above, nor policy in"
         f" [{_TABLE}] of pyproject.toml; 'collapse-guard init' writes one"
@@ -118,22 +125,41 @@ def _upwards(start: Path) -> Iterator[Path]:
             return
 
 
+def _beside(start: Path) -> Path | None:
+    """Return the nearest policy by its name, even one that cannot be read: another one must not stand in for it."""
+    for folder in _upwards(start):
+        there = [folder / name for name in FILE_NAMES if os.path.lexists(folder / name)]
+        if len(there) > 1:
+            raise InputError(f"two policies: {_shown(there[0])} and {there[1].name} beside it; keep one, or --policy")
+        if there:
+            return _shown(there[0])
+    return None
+
+
 def _project(start: Path) -> tuple[Project, Path]:
+    """Return the nearest table, and its folder; a ``pyproject.toml`` that says nothing of it is passed by."""
     for folder in _upwards(start):
         path = folder / "pyproject.toml"
-        if path.is_file():
-            return _read(_shown(path)), _shown(folder)
+        found = _read(_shown(path)) if path.is_file() else None
+        if found is not None:
+            return found, _shown(folder)
     return Project(), Path()
 
 
-def _read(path: Path) -> Project:
+def _read(path: Path) -> Project | None:
     try:
         table: Any = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("tool", {})
-        said = table.get("collapse_guard", {}) if isinstance(table, dict) else {}
+        said = table.get("collapse_guard") if isinstance(table, dict) else None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {error}; mend it, or pass --no-config") from None
+    if said is None and isinstance(table, dict) and "collapse-guard" in table:
+        raise InputError(f"{path}: the table is called [{_TABLE}], with an underscore")
+    if said is None:
+        return None
     if not isinstance(said, dict):
         raise InputError(f"{path}: [{_TABLE}] is a table of keys, got {said!r:.60}")
+    if len({str(key).replace("-", "_") for key in said}) < len(said):
+        raise InputError(f"{path}: [{_TABLE}] says a key twice, with - and with _; keep one")
     said = {
         str(key).replace("-", "_"): tuple(value) if isinstance(value, list) else value for key, value in said.items()
     }
@@ -143,8 +169,10 @@ def _read(path: Path) -> Project:
         fault = error.errors(include_url=False)[0]
         key = str(fault["loc"][0])
         if fault["type"] == "extra_forbidden":
-            raise InputError(f"{path}: [{_TABLE}] {key}: unknown key; {nearest(key, Project.model_fields)}") from None
-        raise InputError(f"{path}: [{_TABLE}] {key}: {fault['msg']}, got {fault['input']!r:.60}") from None
+            raise InputError(f"{path}: [{_TABLE}] {key!r}: unknown key; {nearest(key, Project.model_fields)}") from None
+        raise InputError(
+            f"{path}: [{_TABLE}] {key}: {fault['msg'].removeprefix('Value error, ')}, got {fault['input']!r:.60}"
+        ) from None
 
 
 def _shown(path: Path) -> Path:

@@ -43,8 +43,13 @@ class Waiver(Section):
 
     def accepts(self, measured: float) -> bool:
         """Return whether a figure is within the bound."""
-        ((bound, figure),) = self.limit.items()
-        return measured <= figure if bound.startswith("max") else measured >= figure
+        (figure,) = self.limit.values()
+        return measured <= figure if self.is_ceiling else measured >= figure
+
+    @property
+    def is_ceiling(self) -> bool:
+        """Whether the bound is the most that is accepted, and not the least."""
+        return next(iter(self.limit)).startswith("max")
 
     @property
     def unit(self) -> str:

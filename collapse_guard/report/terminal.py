@@ -149,7 +149,9 @@ def _digests(view: dict[str, Any]) -> str:
         ("parent", view["parent_digest"]),
         ("policy", view["policy_digest"]),
     ]
-    return "  ".join(f"{name} {digest[:19]}" for name, digest in digests if digest)
+    file = (view.get("policy") or {}).get("file")
+    line = "  ".join(f"{name} {digest[:19]}" for name, digest in digests if digest)
+    return f"{line} ({one_line(file)})" if file and view["policy_digest"] else line
 
 
 def _under(finding: dict[str, Any], verbosity: int) -> list[str]:

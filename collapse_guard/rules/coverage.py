@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from collapse_guard.kernels import one_line
-from collapse_guard.records import Finding, Origin, Severity
+from collapse_guard.records import Finding, Origin, Severity, mark_of
 from collapse_guard.rules.registry import Subject, rule
 from collapse_guard.rules.unanswered import not_evaluated, without_parent
 
@@ -52,6 +52,7 @@ def classes_alive(subject: Subject) -> Iterator[Finding]:
             measured=len(lost),
             limit=coverage.max_classes_lost,
             unit="classes",
+            mark=mark_of(lost),
             key=("coverage", "max_classes_lost"),
             remedy="put the rows of these classes back",
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from collapse_guard.records import Finding, Severity, Status
+from collapse_guard.records import REST, Finding, Severity, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,7 +126,7 @@ def _rest(findings: Sequence[Finding]) -> Finding:
     """Return one finding for all that is less bad than what was told: the worst of them, and how many there are."""
     worst, several = findings[0], len(findings) > 1
     text = f"{len(findings)} more {'are' if several else 'is'} beyond the limit; the worst: {worst.message}"
-    return replace(worst, message=text, subject="more of them", where={}, evidence={"n_more": len(findings)})
+    return replace(worst, message=text, subject=REST, where={}, evidence={"n_more": len(findings)})
 
 
 def _broken(bound: Bound, item: Item) -> Finding:

@@ -57,11 +57,13 @@ class Terms:
         today: the day for waivers, in UTC; None applies neither waivers nor the baseline.
         baseline: known findings.
         unenforced: policy keys that no check reads.
+        is_unsafe_allowed: apply waivers of rules that cannot be waived, too.
     """
 
     today: dt.date | None = None
     baseline: Baseline | None = None
     unenforced: tuple[str, ...] = ()
+    is_unsafe_allowed: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def evaluate(subject: Subject, choice: Choice | None = None, terms: Terms | None
     """
     chosen, accepted = choice or Choice(), terms or Terms()
     chosen.check(RULES.names())
-    rules = [each for _, each in RULES.items() if _runs(each, chosen)]
+    rules = _chosen(chosen)
     ignored = tuple(code for code, each in RULES.items() if each not in rules)
     found = [each for check in rules if not check.code.startswith(FAMILY) for each in check(subject)]
     governance = _governance(subject, found, rules, accepted)
@@ -102,8 +104,12 @@ def evaluate(subject: Subject, choice: Choice | None = None, terms: Terms | None
     return Evaluation(tuple(settled), tuple(each.code for each in rules), ignored, governance.uses)
 
 
-def _runs(each: Rule, choice: Choice) -> bool:
-    return choice.takes(each.code) and not (choice.headers_only and each.reads_rows)
+def _chosen(choice: Choice) -> list[Rule]:
+    """Return the rules that run: as chosen, with the one that says whether rows can be believed where rows are read."""
+    rules = [each for _, each in RULES.items()]
+    taken = [each for each in rules if choice.takes(each.code) and not (choice.headers_only and each.reads_rows)]
+    reads = any(each.reads_rows for each in taken)
+    return [each for each in rules if each in taken or (reads and "content" in each.needs)]
 
 
 def _governance(subject: Subject, found: Sequence[Finding], rules: Sequence[Rule], terms: Terms) -> Governance:
@@ -116,7 +122,14 @@ def _governance(subject: Subject, found: Sequence[Finding], rules: Sequence[Rule
     prints = {each.fingerprint(parent) for each in found}
     entries = () if terms.baseline is None else terms.baseline.entries
     gone = tuple(entry for entry in entries if entry.rule in evaluated and entry.fingerprint not in prints)
-    return Governance(uses_of(waivers, found, terms.today), terms.baseline, gone, parent, evaluated, terms.unenforced)
+    return Governance(
+        uses_of(waivers, found, terms.today, is_unsafe_allowed=terms.is_unsafe_allowed),
+        terms.baseline,
+        gone,
+        parent,
+        evaluated,
+        terms.unenforced,
+    )
 
 
 def _accepted(found: Finding, governance: Governance) -> Finding:

@@ -125,14 +125,14 @@ def waivers_are_whole(subject: Subject) -> Iterator[Finding]:
     """Waivers that nobody answers for, of rules that cannot be waived, or bounded in another unit than their rule's."""
     yield from problems(subject, "CG903")
     for use in _uses(subject):
-        if use.wrong_unit:
+        if use.wrong_bound:
             yield Finding(
                 "CG903",
                 Severity.ERROR,
-                f"waiver {use.waiver.id} bounds {use.waiver.unit}, and {use.waiver.rule} measures {use.wrong_unit}",
+                f"waiver {use.waiver.id}: {next(iter(use.waiver.limit))} bounds nothing that {use.waiver.rule} finds",
                 subject=use.waiver.id,
                 key=("waivers", use.number, "limit"),
-                remedy=f"write limit: {{max_{use.wrong_unit}: ...}}",
+                remedy=f"write limit: {{{use.wrong_bound}: ...}}",
             )
         if use.waiver.rule not in RULES.names():
             yield Finding(

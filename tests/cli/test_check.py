@@ -147,16 +147,49 @@ def test_where_no_policy_can_be_found_it_says_where_it_was_looked_for(folder: Pa
 
 
 def test_a_policy_is_found_and_the_project_sets_defaults(folder: Path) -> None:
+    policy("sources: {web: {max_share: 0.1}}\nmix: {synthetic_to_real_max: 1}\nseverity: {CG102: warning}\n")
     Path("policy.yaml").rename("collapse_guard.yaml")
-    Path("pyproject.toml").write_text(
-        '[tool.collapse_guard]\nmanifest = "lossy.cgm.json"\nagainst = "gen0.cgm.json"\nignore = ["CG201"]\n'
+    asked = ("-m", "good.cgm.json", "--against", "gen0.cgm.json")
+    assert invoke(*asked).exit_code == 0
+    Path("pyproject.toml").write_text('[tool.collapse_guard]\nfail_on = "warning"\n')
+    assert "note: pyproject.toml sets fail_on to warning" in invoke(*asked).stdout
+    assert invoke(*asked).exit_code == 1
+    Path("pyproject.toml").write_text('[tool.collapse_guard]\nfail_on = "warning"\nignore = ["CG102"]\n')
+    kept = invoke(*asked)
+    assert kept.stdout.startswith(f"policy kept ({N_RULES - 1} of {N_RULES} rules)\n")
+    assert "note: left out by --select, --ignore or pyproject.toml: CG102" in kept.stdout
+    assert "left out by" in invoke(*asked, "--output-format", "github").stdout
+    assert invoke(*asked, "--ignore", "CG101").exit_code == 1
+    assert invoke(*asked, "--no-config", "-p", "collapse_guard.yaml").exit_code == 0
+
+
+def test_rows_are_not_believed_unread_whatever_is_selected(folder: Path) -> None:
+    header = json.loads(Path("lossy.cgm.json").read_text())
+    header["real_root_digest"] = json.loads(Path("gen0.cgm.json").read_text())["real_root_digest"]
+    Path("lossy.cgm.json").write_text(json.dumps(header))
+    for choice in (("--select", "CG1,CG2"), ("--ignore", "CG0")):
+        result = invoke(*LOSSY, *choice)
+        assert (result.exit_code, "CG004 error" in result.stdout) == (1, True)
+
+
+def test_what_is_checked_is_not_written_over(folder: Path) -> None:
+    part = part_of(Path("gen0.cgm.json"))
+    for name in ("policy.yaml", "good.cgm.json", "gen0.cgm.json", str(part)):
+        before = Path(name).read_bytes()
+        done = call("check", *GOOD, "--output", f"json={name}")
+        assert (done.returncode, Path(name).read_bytes()) == (2, before)
+        assert "is what was checked" in done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(GOOD, 0), (LOSSY, 1), (["-p", "nowhere.yaml"], 2)])
+def test_who_stops_reading_does_not_change_the_verdict(folder: Path, arguments: list[str], code: int) -> None:
+    line = f"{COMMAND} check {' '.join(arguments)}; echo $? >&2"
+    done = subprocess.run(["bash", "-c", f"({line}) | true"], capture_output=True, text=True, check=False)
+    assert done.stderr == f"{code}\n"
+    closed = subprocess.run(
+        ["bash", "-c", f"{line.replace('; echo', ' >&-; echo')}"], capture_output=True, text=True, check=False
     )
-    assert invoke().stdout.startswith(f"policy kept ({N_RULES - 1} of {N_RULES} rules)\n")
-    assert "note: left out by --select or --ignore: CG201" in invoke().stdout
-    assert invoke("--ignore", "CG101").exit_code == 1
-    assert invoke("-m", "good.cgm.json").exit_code == 0
-    Path("pyproject.toml").write_text('[tool.collapse_guard]\nfail_on = "eror"\n')
-    assert "fail_on: got 'eror'; did you mean 'error'?" in str(invoke().exception)
+    assert closed.stderr == f"{code}\n"
 
 
 def test_only_what_is_selected_runs(folder: Path) -> None:

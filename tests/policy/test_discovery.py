@@ -26,7 +26,9 @@ def test_what_is_named_goes_before_the_environment_a_file_and_the_project(reposi
     environ = {ENVIRONMENT: "by_environment.yaml"}
     assert find_policy(environ={}).path == repository / "by_project.yaml"
     (repository / "collapse_guard.yaml").write_text("version: 1\n")
-    assert find_policy(environ={}).path == repository / "collapse_guard.yaml"
+    found = find_policy(environ={})
+    assert found.path == repository / "collapse_guard.yaml"
+    assert "by_project.yaml, which [tool.collapse_guard] of pyproject.toml names, is not the policy" in found.notes[0]
     assert find_policy(environ=environ).path == Path("by_environment.yaml")
     assert find_policy(Path("named.yaml"), environ=environ).path == Path("named.yaml")
 
@@ -61,19 +63,32 @@ def test_without_config_nothing_is_looked_for_and_no_project_is_read(repository:
         find_policy(environ={ENVIRONMENT: "b.yaml"}, is_isolated=True)
 
 
-def test_defaults_of_the_project_stand_beside_its_file(repository: Path) -> None:
-    text = 'policy = "a.yaml"\nmanifest = "gen4.cgm.json"\nfail-on = "warning"\nignore = ["CG103"]\n'
+def test_defaults_of_the_project_are_those_of_the_nearest_table(repository: Path) -> None:
+    text = 'policy = "a.yaml"\nfail-on = "warning"\nignore = ["CG103"]\n'
     (repository / "pyproject.toml").write_text(f"[tool.collapse_guard]\n{text}")
+    (repository / "src" / "pyproject.toml").write_text("[project]\nname = 'part'\n")
     found = find_policy(environ={})
-    assert found.beside(found.project.manifest) == repository / "gen4.cgm.json"
-    assert found.beside(found.project.against) is None
-    assert (found.project.fail_on, found.project.ignore) == ("warning", ("CG103",))
+    assert (found.path, found.project.fail_on, found.project.ignore) == (repository / "a.yaml", "warning", ("CG103",))
+
+
+def test_two_policies_side_by_side_are_an_error_and_one_that_cannot_be_read_is_not_passed_by(repository: Path) -> None:
+    (repository / "collapse_guard.yaml").symlink_to(repository / "nowhere")
+    (repository / "pyproject.toml").write_text('[tool.collapse_guard]\npolicy = "a.yaml"\n')
+    assert find_policy(environ={}).path == repository / "collapse_guard.yaml"
+    (repository / "collapse_guard.yml").write_text("version: 1\n")
+    with pytest.raises(InputError, match=r"two policies: .*collapse_guard\.yaml and collapse_guard\.yml beside it"):
+        find_policy(environ={})
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[tool.collapse_guard]\nmanifst = 'a'\n", r"manifst: unknown key; did you mean 'manifest'\?"),
+        ("[tool.collapse_guard]\npolcy = 'a'\n", r"'polcy': unknown key; did you mean 'policy'\?"),
+        ('[tool.collapse_guard]\n"a\\n::error::b" = 1\n', r"unknown key"),
+        ("[tool.collapse_guard]\nfail_on = 'never'\n", r"fail_on: Input should be 'error' or 'warning', got 'never'"),
+        ("[tool.collapse_guard]\nignore = ['CG20']\n", r"ignore: 'CG20' would leave out CG201, CG202, CG204, CG208"),
+        ("[tool.collapse_guard]\nfail_on = 'error'\nfail-on = 'warning'\n", r"says a key twice"),
+        ("[tool.collapse-guard]\nfail_on = 'error'\n", r"the table is called \[tool.collapse_guard\]"),
         ("[tool.collapse_guard]\npolicy = 3\n", r"policy: Input should be a valid string, got 3"),
         ("tool = {collapse_guard = 1}\n", r"is a table of keys, got 1"),
         ("[tool\n", r"pyproject.toml: cannot be read: .* mend it, or pass --no-config"),

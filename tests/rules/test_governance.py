@@ -12,9 +12,9 @@ import pytest
 from collapse_guard.errors import ManifestError, PolicyError
 from collapse_guard.policy import Policy, load_policy, policy_from_mapping
 from collapse_guard.policy.waiver import UNWAIVABLE
-from collapse_guard.records import Finding, Origin, Severity, Status
+from collapse_guard.records import REST, Finding, Origin, Severity, Status
 from collapse_guard.rules import Choice, Subject, Terms, evaluate
-from collapse_guard.rules.baseline import Baseline, difference, entries_of, load_baseline
+from collapse_guard.rules.baseline import Baseline, baselined, difference, entries_of, load_baseline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ def test_without_a_day_no_waiver_is_applied(mixed: Manifest) -> None:
         ({"max_share": 0.3}, True),
         ({"max_share": 0.29}, False),
         ({"max": 0.3}, True),
-        ({"min": 0.31}, False),
+        ({"max": 0.25}, False),
     ],
 )
 def test_a_waiver_is_bounded(mixed: Manifest, limit: dict[str, float], accepts: bool) -> None:
@@ -91,7 +91,19 @@ def test_a_waiver_is_bounded(mixed: Manifest, limit: dict[str, float], accepts: 
 def test_a_bound_in_another_unit_than_the_rule_measures_is_a_fault(mixed: Manifest) -> None:
     findings = found(mixed, policy(waiver(limit={"max_rows": 400})))
     assert findings["CG102"][0].status is Status.FAIL
-    assert findings["CG903"][0].message == "waiver W-1 bounds rows, and CG102 measures share"
+    assert findings["CG903"][0].message == "waiver W-1: max_rows bounds nothing that CG102 finds"
+    assert findings["CG903"][0].remedy == "write limit: {max_share: ...}"
+
+
+@pytest.mark.parametrize("limit", [{"min_share": 0.1}, {"min": 0.1}])
+def test_a_bound_on_the_wrong_side_accepts_nothing(mixed: Manifest, limit: dict[str, float]) -> None:
+    findings = found(mixed, policy(waiver(limit=limit)))
+    assert findings["CG102"][0].status is Status.FAIL
+    assert findings["CG903"][0].remedy == "write limit: {max_share: ...}"
+    floor = policy(waiver(rule="CG101", where={}, limit={"max_share": 0.9}), mix={"real_min_share": 0.8})
+    findings = found(mixed, floor)
+    assert findings["CG101"][0].status is Status.FAIL
+    assert findings["CG903"][0].remedy == "write limit: {min_share: ...}"
 
 
 def test_a_waiver_holds_on_its_last_day_and_not_after(mixed: Manifest) -> None:
@@ -210,6 +222,25 @@ def test_a_figure_in_another_unit_is_not_what_was_recorded(mixed: Manifest) -> N
     assert (len(changed.new), len(changed.gone)) == (1, 1)
 
 
+def test_a_baseline_bounds_how_many_it_is_about_and_which() -> None:
+    known = replace(failing(0.3), extent=2, mark="a")
+    for now, said in (
+        (replace(known, extent=3), "wider than the baseline, which holds 2 of them"),
+        (replace(known, mark="b"), "not what the baseline holds, which are others"),
+    ):
+        assert said in baselined(now, baseline(known), None).message
+        assert not difference(baseline(known), [now], None).holds
+    assert baselined(replace(known, extent=1), baseline(known), None).status is Status.BASELINED
+    assert entries_of([replace(known, subject=REST)], None) == ()
+
+
+def test_what_compares_a_pair_of_generations_is_not_carried_to_the_next_pair() -> None:
+    lost = failing(5, code="CG201", subject="real", limit=0)
+    changed = difference(baseline(lost, parent="sha256:x"), [lost], "sha256:y")
+    assert ([entry.rule for entry in changed.new], [entry.rule for entry in changed.gone]) == (["CG201"], ["CG201"])
+    assert difference(baseline(lost, parent="sha256:x"), [lost], "sha256:x").holds
+
+
 def test_less_is_worse_where_the_limit_is_a_floor() -> None:
     changed = difference(baseline(failing(0.4, limit=0.5)), [failing(0.3, limit=0.5)], None)
     assert [now.measured for _, now in changed.worse] == [0.3]
@@ -260,14 +291,17 @@ def test_a_baseline_survives_its_file(tmp_path: Path) -> None:
 def test_what_cannot_be_waived_is_in_no_baseline(tmp_path: Path) -> None:
     assert entries_of([failing(0.3, code=code) for code in sorted(UNWAIVABLE)], None) == ()
     path = tmp_path / "known.jsonl"
-    entry = entries_of([failing(0.3)], None)[0].as_dict() | {"rule": "CG204"}
+    named = failing(0.3, code="CG204").fingerprint(None)
+    entry = entries_of([failing(0.3)], None)[0].as_dict() | {"rule": "CG204", "fingerprint": named}
     path.write_text("\n".join(json.dumps(each) for each in (HEAD, entry)))
     with pytest.raises(ManifestError, match=r"known.jsonl:2: CG204 is never accepted"):
         load_baseline(path)
 
 
 HEAD = {"schema": "collapse-guard/baseline/1", "parent_digest": None}
-ENTRY = {"fingerprint": "0" * 16, "rule": "CG102", "subject": "a", "where": {}, "measured": 0.3, "unit": "share"}
+ENTRY = entries_of([Finding("CG102", Severity.ERROR, "", subject="a", measured=0.3, limit=0.2, unit="share")], None)[
+    0
+].as_dict()
 
 
 @pytest.mark.parametrize(
@@ -285,7 +319,12 @@ ENTRY = {"fingerprint": "0" * 16, "rule": "CG102", "subject": "a", "where": {}, 
         ([HEAD, ENTRY | {"measured": float("nan")}], ":2: measured is a finite number, got nan"),
         ([HEAD, ENTRY | {"measured": 10**400}], ":2: measured is a finite number"),
         ([HEAD, ENTRY | {"where": ["a"]}], ":2: where is a mapping"),
-        ([HEAD, ENTRY | {"subject": 3}], ":2: fingerprint, rule, subject, unit are text"),
+        ([HEAD, ENTRY | {"extent": 1.5}], ":2: extent is a whole number or null"),
+        ([HEAD, ENTRY | {"rule": "CG103"}], ":2: the fingerprint is not that of this rule"),
+        ([HEAD, ENTRY | {"subject": "b"}], ":2: the fingerprint is not that of this rule"),
+        ([HEAD | {"parent_digest": "sha256:x"}, ENTRY], ":2: the fingerprint is not that of this rule"),
+        ([HEAD, json.dumps(ENTRY)[:-1] + ', "measured": 90}'], ":2: not a line of a baseline"),
+        ([HEAD, ENTRY | {"subject": 3}], ":2: fingerprint, rule, subject, unit, mark are text"),
         (["[" * 100_000], ":1: not a line of a baseline"),
     ],
 )

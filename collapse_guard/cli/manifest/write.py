@@ -13,6 +13,7 @@ import typer
 
 from collapse_guard.errors import InputError
 from collapse_guard.identity import RECORD_IDS, IdRule
+from collapse_guard.kernels import one_line
 from collapse_guard.manifest import load_manifest
 from collapse_guard.manifest.inventory import Progress, take_inventory
 from collapse_guard.policy import Policy, load_policy
@@ -202,7 +203,7 @@ def _summary(written: Manifest) -> str:
     shards = "1 shard" if len(header.shards) == 1 else f"{len(header.shards):,} shards"
     lines = [
         f"{written.name}: {written.n_rows:,} rows{amount} in {shards}",
-        f"sources: {sources}{more}",
+        f"sources: {one_line(sources)}{more}",
         f"ids: {header.id_rule}",
         f"digest: {written.digest}",
     ]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from collapse_guard.kernels import one_line
 from collapse_guard.report.formats.entries import clipped, entries, place
-from collapse_guard.report.terminal import verdict_line
+from collapse_guard.report.terminal import defused, verdict_line
 
 _MAX_MESSAGE: Final = 4000
 #: How the agent writes what would end a property or a command.
@@ -27,6 +28,7 @@ def azure(view: dict[str, Any]) -> str:
         properties = ";".join(f"{name}={escape(value)}" for name, value in given.items())
         text = f"{entry.message}; {entry.remedy}" if entry.remedy else entry.message
         lines.append(f"##vso[task.logissue {properties}]{escape(clipped(f'{entry.code} {text}', _MAX_MESSAGE))}")
+    lines += [defused(f"note: {one_line(note)}") for note in view["notes"]]
     return "\n".join([*lines, verdict_line(view)]) + "\n"
 
 

@@ -30,6 +30,8 @@ def github(view: dict[str, Any]) -> str:
     if n_accepted:
         text = f"{n_accepted} accepted by a waiver or the baseline; the summary of the step lists them"
         lines.append(f"::notice title=collapse-guard::{escape(text)}")
+    if view["notes"]:
+        lines.append(f"::notice title=collapse-guard::{escape(clipped('; '.join(view['notes']), _MAX_MESSAGE))}")
     return "\n".join([*lines, verdict_line(view)]) + "\n"
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from collapse_guard.kernels import one_line
 from collapse_guard.manifest import new_rows_by_class
-from collapse_guard.records import CELL, Finding, Origin, Severity
+from collapse_guard.records import CELL, Finding, Origin, Severity, mark_of
 from collapse_guard.rules.loss import changed_classes, unknown_scope
 from collapse_guard.rules.registry import Subject, rule
 from collapse_guard.rules.unanswered import not_evaluated
@@ -71,6 +71,7 @@ def real_rows_lost(subject: Subject) -> Iterator[Finding]:
             measured=loss.n_rows,
             limit=allowed,
             unit="rows",
+            mark=mark_of(loss.by_source_and_class, loss.ids),
             key=("accumulation", "allow_loss"),
             remedy="put them back: 'collapse-guard prove PREVIOUS CURRENT --lost-to FILE' lists them all",
         )

@@ -120,6 +120,7 @@ def class_cap(subject: Subject) -> Iterator[Finding]:
             evidence={"cap": cap, "n_classes": len(above), "classes": [str(label) for label in worst]},
             subject="classes",
             measured=max(above.values()),
+            extent=len(above),
             limit=cap,
             unit="share",
             key=("mix", "per_class_max_synthetic_share"),

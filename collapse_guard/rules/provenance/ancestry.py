@@ -54,6 +54,7 @@ def depth_is_limited(subject: Subject) -> Iterator[Finding]:
             subject=source,
             where={"source": source},
             measured=max(histogram),
+            extent=sum(histogram.values()),
             limit=limit,
             unit="generations",
             key=key,
