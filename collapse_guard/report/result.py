@@ -65,6 +65,8 @@ class FindingEntry(_Part):
     measured: Figure | None = Field(description="held against limit, in unit")
     limit: Figure | None
     unit: str
+    extent: Count | None = Field(None, description="how many it is about, where measured is the furthest of them")
+    mark: str = Field("", description="digest of which rows or classes it is about, where that matters")
     n: Count | None = Field(description="what an estimate rests on; null where measured is exact")
     interval: Annotated[list[Figure], Field(min_length=2, max_length=2)] | None
     method: str = Field(description="how an estimate was made")

@@ -163,7 +163,9 @@ def test_what_can_be_waived_is_waived_up_to_its_figure(code: str, make: Make) ->
     for found in RULES.get(code)(CASES[code].trips(make)):
         assert found.measured is not None
         said = {"id": "W", "rule": code, "reason": "r", "owner": "o", "expires": "2027-01-01"}
-        waiver = Waiver.model_validate_json(json.dumps(said | {"limit": {"max": found.measured}}))
+        waiver = Waiver.model_validate_json(
+            json.dumps(said | {"limit": {"min" if found.is_floor else "max": found.measured}})
+        )
         assert waived(found, uses_of([waiver], [found], TODAY)).status is Status.WAIVED
 
 

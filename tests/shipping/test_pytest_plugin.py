@@ -96,9 +96,10 @@ def test_files_are_named_by_options_the_environment_and_the_ini_file_in_this_ord
 
 
 def test_the_projects_own_table_is_read(run: pytest.Pytester) -> None:
-    table = '[tool.collapse_guard]\nmanifest = "manifests/bad.cgm.json"\n'
+    (run.path / "collapse_guard.yaml").rename(run.path / "held.yaml")
+    table = '[tool.collapse_guard]\npolicy = "held.yaml"\n'
     run.makepyprojecttoml(f"{table}[tool.pytest.ini_options]\n")
-    outcome(run).assert_outcomes(failed=2)
+    outcome(run).assert_outcomes(passed=2)
 
 
 def test_a_test_may_stand_in_another_folder(run: pytest.Pytester) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from collapse_guard.kernels import one_line
 from collapse_guard.report.formats.entries import Entry, clipped, entries, open_reasons, place
 from collapse_guard.report.terminal import verdict_line
 
@@ -31,7 +32,9 @@ def github(view: dict[str, Any]) -> str:
         text = f"{n_accepted} accepted by a waiver or the baseline; the summary of the step lists them"
         lines.append(f"::notice title=collapse-guard::{escape(text)}")
     if view["notes"]:
-        lines.append(f"::notice title=collapse-guard::{escape(clipped('; '.join(view['notes']), _MAX_MESSAGE))}")
+        lines.append(
+            f"::notice title=collapse-guard::{escape(clipped('; '.join(map(one_line, view['notes'])), _MAX_MESSAGE))}"
+        )
     return "\n".join([*lines, verdict_line(view)]) + "\n"
 
 

@@ -198,7 +198,9 @@ def test_azure_text_comes_back_as_it_went(text: str) -> None:
 def test_azure_shows_errors_and_warnings(made: dict[str, Any]) -> None:
     *lines, last = render(made, "azure").split("\n")[:-1]
     assert last.startswith("policy ")
-    for line in lines:
+    issues = [line for line in lines if not line.startswith("note: ")]
+    assert len(lines) - len(issues) == len(made["notes"])
+    for line in issues:
         given_, message = azure_read(line)
         assert given_["type"] in {"error", "warning"}
         assert message.startswith(given_["code"])

@@ -44,6 +44,8 @@ def finding(code: str = "CG201", **changes: Any) -> dict[str, Any]:
         "measured": 2.0,
         "limit": 0.0,
         "unit": "rows",
+        "extent": None,
+        "mark": "",
         "n": None,
         "interval": None,
         "method": "",
@@ -136,6 +138,8 @@ def findings(draw: st.DrawFn) -> dict[str, Any]:
         measured=draw(figures),
         limit=draw(figures),
         unit=draw(texts),
+        extent=draw(st.none() | st.integers(0, 10**6)),
+        mark=draw(texts),
         remedy=draw(texts),
         accepted_by=draw(texts) if status in {"waived", "baselined"} else "",
         file=draw(
