@@ -25,7 +25,7 @@ _MEANT: Final = {
     _FOLDER: "the name of a folder beside the header, such as manifest.index",
 }
 Digest = Annotated[str, Field(pattern=_DIGEST)]
-Rows = Annotated[int, Field(ge=0)]
+Rows = Annotated[int, Field(ge=0, lt=1 << 63)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 #: Name of a shard's part in the index folder: it is made of the shard's digest, so that equal shards share a part.

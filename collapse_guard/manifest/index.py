@@ -181,7 +181,7 @@ def root_digest(digests: Iterable[str]) -> str:
 
 def histogram_digest(counts: Histogram) -> str:
     """Return the digest over a histogram, in a fixed order."""
-    ordered = sorted(counts.items(), key=lambda item: tuple(map(str, item[0])))
+    ordered = sorted(counts.items(), key=lambda item: [(str(each), each is None) for each in item[0]])
     return sha256_hex([canonical_bytes([[*group, rows] for group, rows in ordered])])
 
 

@@ -130,7 +130,9 @@ def _drift_and_origins(policy: Policy) -> Iterator[Contradiction]:
         yield ("mix", "drift", "warn"), f"it is above mix.drift.error {drift.error:g}"
     for name, source in policy.sources.items():
         made_by = source.generator
-        if made_by is not None and {made_by, made_by.partition("@")[0]} & set(provenance.forbid_reentry_of):
+        if made_by is not None and any(
+            made_by == own or made_by.startswith(f"{own}@") for own in provenance.forbid_reentry_of
+        ):
             yield ("sources", name, "generator"), f"provenance.forbid_reentry_of keeps {made_by!r} out"
     unknown = sum(source.min_share or 0 for source in policy.sources.values() if source.origin == "unknown")
     if provenance.max_unknown_share is not None and unknown > provenance.max_unknown_share + 1e-9:

@@ -175,7 +175,8 @@ def slope(times: Sequence[float], values: Sequence[float], errors: Sequence[floa
     spread = math.fsum(w * t * t for w, t in zip(weights, apart, strict=True))
     if spread <= 0:
         raise StatisticError("one value is so much surer than all others that they say nothing of a slope")
-    found = math.fsum(w * t * v for w, t, v in zip(weights, apart, values, strict=True)) / spread
+    middle = math.fsum(w * v for w, v in zip(weights, values, strict=True)) / whole  # takes out what would cancel
+    found = math.fsum(w * t * (v - middle) for w, t, v in zip(weights, apart, values, strict=True)) / spread
     half = normal_score(level) * least / math.sqrt(spread)
     return Estimated(found, found - half, found + half)
 

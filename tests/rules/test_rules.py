@@ -1080,3 +1080,39 @@ def test_names_from_the_data_are_only_names(make: Make, name: str) -> None:
     coverage = next(finding for finding in found if finding.code == "CG501")
     assert coverage.evidence["lost"] == [name]
     assert [finding for finding in found if "\n" in finding.message] == []
+
+
+def test_a_missing_class_and_one_that_is_called_none_are_told_apart(make: Make) -> None:
+    built = make([{"id": 1, "label": None}, {"id": 2, "label": "None", "source": "books"}])
+    again = make([{"id": 2, "label": "None", "source": "books"}, {"id": 1, "label": None}])
+    assert built.header.class_histogram_digest == again.header.class_histogram_digest
+    assert (built.verify(), again.verify()) == ((), ())
+
+
+@pytest.mark.parametrize("amount", [1e-11, 1.0, 1e11])
+def test_floors_and_caps_hold_however_little_a_row_weighs(make: Make, amount: float) -> None:
+    rows = real(1, amount=amount) + made(38, amount=amount)
+    mix = {"real_min_share": 0.5, "synthetic_to_real_max": 1, "per_generator_max_share": 0.1}
+    mix["per_class_max_synthetic_share"] = 0.5
+    asked = policy(unit="weight", mix=mix, sources={"made": {"max_share": 0.1}}, coverage={})
+    subject = of(asked, make(rows, unit="weight"))
+    for code in ("CG101", "CG102", "CG103", "CG106", "CG109"):
+        assert [found.status for found in findings(subject, code)] == [Status.FAIL], code
+
+
+def test_where_accumulation_is_off_nothing_is_compared_not_even_id_rules(make: Make) -> None:
+    parent = make(real(3), id_rule="sha256-128/text-nfc/1[body]")
+    child = make(real(2), parent=parent)
+    for code in ("CG201", "CG202", "CG203", "CG204"):
+        assert findings(of(policy(accumulation={"mode": "off"}), child, parent), code) == []
+
+
+def test_a_scope_that_names_nothing_leaves_replacement_open_too(make: Make) -> None:
+    subject = generations(make, real(4), real(4) + made(1), accumulation={"scope": ["ghost"]})
+    for code in ("CG201", "CG202"):
+        assert [found.status for found in findings(subject, code)] == [Status.INCONCLUSIVE]
+
+
+def test_evidence_that_does_not_exist_is_none(make: Make) -> None:
+    (found,) = findings(of(policy(), make(real(2, evidence=99))), "CG301")
+    assert found.evidence["fault"] == "no evidence"

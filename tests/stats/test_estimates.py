@@ -210,3 +210,8 @@ class TestRowsForHalfWidth:
 def test_a_level_lies_between_none_and_all(level: float) -> None:
     with pytest.raises(StatisticError, match="level must lie in"):
         normal_score(level)
+
+
+def test_a_slope_keeps_its_digits_where_one_date_is_far_surer_than_the_others() -> None:
+    found = slope([2026.0, 2026.25, 2026.5], [0.2, 0.3, 0.1], [1.0, 1e-6, 1.0], level=0.95)
+    assert found.value == pytest.approx(-0.2, abs=1e-9)

@@ -43,7 +43,7 @@ def real_rows_lost(subject: Subject) -> Iterator[Finding]:
     """
     assert subject.policy is not None
     assert subject.manifest is not None
-    if subject.previous is None:
+    if subject.previous is None or subject.policy.accumulation.mode == "off":
         return
     incomparable = _incomparable(subject, "CG201")
     if incomparable is not None:
@@ -82,11 +82,15 @@ def real_rows_replaced(subject: Subject) -> Iterator[Finding]:
     """As many new synthetic rows as lost real ones, within a tolerance."""
     assert subject.policy is not None
     assert subject.manifest is not None
-    if subject.previous is None:
+    if subject.previous is None or subject.policy.accumulation.mode == "off":
         return
     incomparable = _incomparable(subject, "CG202")
     if incomparable is not None:
         yield incomparable
+        return
+    wrong = unknown_scope(subject.policy, subject.previous, subject.manifest)
+    if wrong is not None:
+        yield not_evaluated("CG202", Severity.ERROR, wrong, subject="scope", key=("accumulation", "scope"))
         return
     loss, accumulation = subject.loss, subject.policy.accumulation
     if loss.n_rows <= accumulation.allow_loss:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-#: Room for the rounding of a product of floats.
+#: Room for the rounding of a product of floats, as a part of it.
 SLACK: Final = 1e-9
 
 
 def is_below(amount: float, limit: float) -> bool:
-    """Return whether an amount is below a limit, beyond the rounding of floats.
+    """Return whether an amount is below a limit, beyond the rounding of floats; however small both are.
 
-    >>> is_below(0.1 + 0.2, 0.3), is_below(0.3, 0.1 + 0.2), is_below(0.2, 0.3)
+    >>> is_below(0.1 + 0.2, 0.3), is_below(0.3, 0.1 + 0.2), is_below(0.2e-11, 0.3e-11)
     (False, False, True)
     """
-    return amount < limit - SLACK * max(1.0, limit)
+    return amount < limit - SLACK * limit
 
 
 def shown(amount: float) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from collapse_guard.kernels import one_line
 from collapse_guard.records import Finding, Severity
-from collapse_guard.rules.mix.amounts import is_below
+from collapse_guard.rules.mix.amounts import SLACK
 from collapse_guard.rules.registry import Subject, rule
 from collapse_guard.rules.unanswered import not_evaluated, other_units, without_parent
 
@@ -42,7 +42,7 @@ def mix_drift(subject: Subject) -> Iterator[Finding]:
     before, now = _shares(subject.previous, subject), _shares(subject.manifest, subject)
     moved = {name: now.get(name, 0.0) - before.get(name, 0.0) for name in sorted({*before, *now})}
     distance = sum(map(abs, moved.values())) / 2
-    if is_below(drift.warn, distance):
+    if distance > drift.warn + SLACK:
         yield _drifted(drift, distance, moved, before, now, unit=subject.manifest.header.unit)
 
 
@@ -71,7 +71,7 @@ def _drifted(
     *,
     unit: str,
 ) -> Finding:
-    is_error = is_below(drift.error, distance)
+    is_error = distance > drift.error + SLACK
     limit, key = (drift.error, "error") if is_error else (drift.warn, "warn")
     furthest = sorted((name for name in moved if moved[name]), key=lambda name: (-abs(moved[name]), name))
     listed = ", ".join(f"{one_line(name)} {moved[name]:+.4f}" for name in furthest[:_MOST_NAMED])

@@ -39,8 +39,10 @@ def is_one_of(generator: str | None, names: Collection[str]) -> bool:
 
     >>> is_one_of("tutor@2", {"tutor"}), is_one_of("tutor@2", {"tutor@1"}), is_one_of("tutors", {"tutor"})
     (True, False, False)
+    >>> is_one_of("org@hub/tutor@2", {"org@hub/tutor"})
+    True
     """
-    return generator is not None and (generator in names or generator.partition("@")[0] in names)
+    return generator is not None and any(generator == name or generator.startswith(f"{name}@") for name in names)
 
 
 def _returned(source: str, generator: str, depths: Counter[int]) -> Finding:

@@ -55,7 +55,7 @@ def origin_is_known(subject: Subject) -> Iterator[Finding]:
 def _fault(origin: int, evidence: int) -> str | None:
     if not is_known(origin):
         return "no origin"
-    if evidence == Evidence.NONE:
+    if evidence == Evidence.NONE or evidence not in set(Evidence):
         return "no evidence"
     return "statistics alone" if origin == Origin.REAL and evidence == Evidence.STATISTICAL else None
 

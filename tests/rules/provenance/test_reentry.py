@@ -32,7 +32,7 @@ def test_a_policy_that_forbids_no_model_takes_all(make: Make) -> None:
         ("web-model-v10@2025", "web-model-v1", False),
         ("other/web-model-v1@2025", "web-model-v1", False),
         ("a@b@c", "a", True),
-        ("a@b@c", "a@b", False),
+        ("a@b@c", "a@b", True),
         ("a@b@c", "a@b@c", True),
         ("@1", "@1", True),
         (None, "None", False),
