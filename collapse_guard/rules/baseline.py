@@ -208,7 +208,7 @@ def load_baseline(path: str | PathLike[str]) -> Baseline:
     where = Path(path)
     lines = _text(where).splitlines()
     head = _object(lines[0] if lines else "", where, 1)
-    if head.get("schema") != SCHEMA or not isinstance(head.get("parent_digest"), (str, type(None))):
+    if head.get("schema") != SCHEMA or not isinstance(head.get("parent_digest", 0), (str, type(None))):
         raise _fault(where, 1, f"not a baseline: the first line says schema {SCHEMA!r} and parent_digest")
     parent = head["parent_digest"]
     entries = [

@@ -22,7 +22,7 @@ from collapse_guard.manifest.signing.statement import summary
 from collapse_guard.policy import load_policy
 from collapse_guard.records import DATE, EVIDENCE, GENERATION, GENERATOR, ID, ORIGIN, SOURCE
 from collapse_guard.report.result import load_result
-from collapse_guard.rules.baseline import load_baseline
+from collapse_guard.rules.baseline import Baseline, entries_of, load_baseline
 
 ROOT = Path(__file__).parents[2]
 DIGEST = f"sha256:{'0' * 64}"
@@ -47,14 +47,6 @@ MEASUREMENT = {
 }
 ENVELOPE = {"payload": "e30=", "payloadType": "application/vnd.in-toto+json", "signatures": [{"sig": "AA=="}]}
 TAKEDOWN = {"digest": "1" * 64, "reason": "erasure request 118", "date": "2026-03-31"}
-ENTRY = {
-    "fingerprint": "0123456789abcdef",
-    "rule": "CG102",
-    "subject": "web",
-    "unit": "share",
-    "where": {"source": "web"},
-    "measured": 0.4,
-}
 POLICY = """version: 1
 extends: preset:starter@1
 unit: rows
@@ -106,14 +98,18 @@ def tagged() -> pa.Table:
 
 
 @cache
-def header_and_result() -> tuple[bytes, bytes]:
-    """Return the header of a small manifest, and what the gate says of it as JSON."""
+def small_project() -> dict[str, bytes]:
+    """Return the header of a small manifest, what the gate says of it as JSON, and the baseline of that."""
     with tempfile.TemporaryDirectory() as folder:
-        policy, path = Path(folder, "policy.yaml"), Path(folder, "m.cgm.json")
+        policy, path, baseline = (Path(folder, name) for name in ("policy.yaml", "m.cgm.json", "baseline.jsonl"))
         write_manifest(build_manifest(tagged(), name="m", generation=0, class_column="label"), path)
         policy.write_text(STRICT, encoding="utf-8")
-        found = gate.check(policy, path).as_dict(figures=True)
-        return path.read_bytes(), json.dumps(found, indent=1, default=str).encode()
+        found = gate.check(policy, path)
+        entries = entries_of(found.findings, found.parent_digest)
+        assert entries, "a baseline without a finding is no file to change"
+        Baseline(found.parent_digest, entries).write(baseline)
+        result = json.dumps(found.as_dict(figures=True), indent=1, default=str).encode()
+        return {"header": path.read_bytes(), "result": result, "baseline": baseline.read_bytes()}
 
 
 def lines(*plain: Any) -> bytes:
@@ -129,13 +125,13 @@ def presets() -> list[bytes]:
 #: Name -> what loads a file, and files that it takes.
 TARGETS: dict[str, tuple[Load, Callable[[], list[bytes]]]] = {
     "policy": (load_checked_policy, lambda: [POLICY.encode(), *presets()]),
-    "header": (load_header, lambda: [header_and_result()[0]]),
-    "result": (load_result, lambda: [header_and_result()[1]]),
+    "header": (load_header, lambda: [small_project()["header"]]),
+    "result": (load_result, lambda: [small_project()["result"]]),
     "takedowns": (
         load_takedowns,
         lambda: [lines({"schema": "collapse-guard/takedowns/1", "salt": "0" * 32}, TAKEDOWN)],
     ),
-    "baseline": (load_baseline, lambda: [lines({"schema": "collapse-guard/baseline/1", "parent_digest": None}, ENTRY)]),
+    "baseline": (load_baseline, lambda: [small_project()["baseline"]]),
     "measurement": (
         lambda path: Measurement.from_json(path.read_bytes(), path=str(path)).as_json(),
         lambda: [json.dumps(MEASUREMENT, indent=1).encode()],

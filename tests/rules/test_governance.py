@@ -310,6 +310,7 @@ ENTRY = entries_of([Finding("CG102", Severity.ERROR, "", subject="a", measured=0
         ([], ":1: not a line of a baseline"),
         (["[]"], ":1: not a line of a baseline"),
         ([{"schema": "other"}], ":1: not a baseline: the first line says schema"),
+        ([{"schema": "collapse-guard/baseline/1"}], ":1: not a baseline: the first line says schema"),
         ([HEAD, "{"], ":2: not a line of a baseline"),
         ([HEAD, ENTRY, ENTRY], ":3: stands in line 2 too"),
         ([HEAD, {}], ":2: an entry has the keys"),
