@@ -14,6 +14,9 @@ from tests.laws.fuzzing import DIGEST, TARGETS, changed, refuses_well
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
+
 quickly = settings(
     max_examples=60,
     deadline=None,

@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytestmark = pytest.mark.slow
+
+
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "ci" / "gitlab.yml"
 JOB = yaml.safe_load(FILE.read_text(encoding="utf-8"))["collapse-guard"]

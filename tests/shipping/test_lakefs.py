@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
+pytestmark = pytest.mark.slow
+
+
 FOLDER = Path(__file__).parents[2] / "ci" / "lakefs"
 ACTION = yaml.safe_load((FOLDER / "collapse_guard.yaml").read_text(encoding="utf-8"))
 COMMAND = str(Path(sys.executable).with_name("collapse-guard"))
