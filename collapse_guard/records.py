@@ -182,6 +182,18 @@ class Finding:
         }
 
 
+#: First three characters of a rule's code -> its family.
+FAMILIES: Final = {
+    "CG0": "integrity",
+    "CG1": "mix",
+    "CG2": "accumulation",
+    "CG3": "provenance",
+    "CG4": "filters",
+    "CG5": "coverage",
+    "CG6": "audits",
+    "CG9": "governance",
+}
+
 #: Subject of a finding that stands for all that are too many to be told one by one.
 REST: Final = "more of them"
 

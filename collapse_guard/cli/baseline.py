@@ -23,7 +23,6 @@ from collapse_guard.cli.asked import (
 from collapse_guard.cli.printing import Format, OutputFormat
 from collapse_guard.errors import InputError
 from collapse_guard.kernels import one_line
-from collapse_guard.policy import load_policy
 from collapse_guard.records import Status
 from collapse_guard.report.terminal import gate_lines
 from collapse_guard.rules.baseline import Baseline, Difference, Entry, difference, entries_of, load_baseline
@@ -40,12 +39,13 @@ app = typer.Typer(
 
 @dataclass(frozen=True)
 class _Now:
-    """What is found today, beside what the file holds."""
+    """What is found today, beside what the file holds, and whether the policy or an option names that file."""
 
     path: Path
     found: Baseline
     before: Baseline | None
     difference: Difference
+    is_named: bool
 
 
 @app.command()
@@ -73,7 +73,7 @@ def write(
     entries = now.found.entries if now.before is None else now.difference.shrunk
     Baseline(now.found.parent_digest, entries).write(now.path)
     typer.echo(f"{one_line(str(now.path))}: {_counted(len(entries))}")
-    if wanted.baseline is None and load_policy(wanted.policy, allow_code=True).baseline is None:
+    if not now.is_named:
         typer.echo(f"next: write 'baseline: {now.path.name}' into {one_line(str(wanted.policy))}")
 
 
@@ -88,7 +88,7 @@ def diff(
 ) -> None:
     """Show what is new, worse, better or gone since the baseline was written.
 
-    Exit code: 0 nothing new or worse, 1 something is, 2 unusable input.
+    Exit code: 0 nothing new or worse, 1 something is, 2 unusable input, 3 a rule could not be evaluated.
 
     Example: collapse-guard baseline diff -p collapse_guard.yaml
     """
@@ -132,17 +132,13 @@ def _now(wanted: Asked) -> _Now:
     if result.exit_code == gate.UNUSABLE or is_open:  # of what was not evaluated nobody knows what it would find
         typer.echo("\n".join(gate_lines(result.as_dict())), err=True)
         raise typer.Exit(gate.UNUSABLE if result.exit_code == gate.UNUSABLE else gate.INCONCLUSIVE)
-    path = _path(wanted)
+    declared = None if result.subject.policy is None else result.subject.policy.baseline
+    path = wanted.baseline or wanted.policy.parent / (declared or FILE_NAME)
     before = load_baseline(path) if os.path.lexists(path) else None
     parent = result.parent_digest
     found = Baseline(parent, entries_of(result.findings, parent))
     changed = difference(before or found, result.findings, parent)
-    return _Now(path, found, before, changed)
-
-
-def _path(wanted: Asked) -> Path:
-    declared = load_policy(wanted.policy, allow_code=True).baseline
-    return wanted.baseline or wanted.policy.parent / (declared or FILE_NAME)
+    return _Now(path, found, before, changed, is_named=wanted.baseline is not None or declared is not None)
 
 
 def _known(now: _Now) -> Baseline:

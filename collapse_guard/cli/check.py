@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -21,11 +20,10 @@ from collapse_guard.cli.asked import (
     codes,
 )
 from collapse_guard.cli.limits import MaxMemory, Threads  # noqa: TC001 - typer reads annotations at run time
-from collapse_guard.cli.outputs import check_format, check_spared, parse_outputs
-from collapse_guard.cli.printing import closed_pipe
+from collapse_guard.cli.outputs import check_format, check_spared, parse_outputs, show_gate
 from collapse_guard.manifest import Limits
-from collapse_guard.report.formats import append_summary, render, write
-from collapse_guard.report.terminal import NORMAL, QUIET, VERBOSE, gate_lines, print_gate
+from collapse_guard.report.formats import append_summary, write
+from collapse_guard.report.terminal import NORMAL, QUIET, VERBOSE
 from collapse_guard.rules import Choice
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ def check(  # noqa: PLR0913, PLR0917 - an option each
         list[str] | None, typer.Option("--select", help="Rules to run, by code or its beginning: CG1,CG203.")
     ] = None,
     ignore: Annotated[
-        list[str] | None, typer.Option("--ignore", help="Rules to leave out; every report says so.")
+        list[str] | None, typer.Option("--ignore", help="Rules to leave out; the report says so.")
     ] = None,
     output_format: Annotated[
         str | None,
@@ -125,21 +123,11 @@ def check(  # noqa: PLR0913, PLR0917 - an option each
     view["notes"] += wanted.notes
     check_spared(files, result.inputs)
     write(view, files)  # first: a file that cannot be written must not follow a verdict
-    with closed_pipe():
-        _show(view, shown, VERBOSE if verbose else QUIET if quiet else NORMAL)
+    show_gate(view, shown, VERBOSE if verbose else QUIET if quiet else NORMAL)
+    if shown == "github":
+        append_summary(view, os.environ)
     raise typer.Exit(0 if exit_zero and result.exit_code != gate.UNUSABLE else result.exit_code)
 
 
 def _view(result: GateResult, *, has_figures: bool) -> dict[str, Any]:
     return result.as_dict(figures=has_figures and result.subject.index_is_readable)
-
-
-def _show(view: dict[str, Any], shown: str, verbosity: int) -> None:
-    if shown == "rich" or (shown == "auto" and sys.stdout.isatty()):
-        print_gate(view, verbosity=verbosity)
-    elif shown in {"auto", "plain"}:
-        typer.echo("\n".join(gate_lines(view, verbosity)))
-    else:
-        typer.echo(render(view, shown).rstrip("\n"))
-    if shown == "github":
-        append_summary(view, os.environ)

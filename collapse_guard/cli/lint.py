@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,15 +14,15 @@ from collapse_guard.errors import PolicyError, Problem
 from collapse_guard.kernels import one_line
 from collapse_guard.plugins import nearest
 from collapse_guard.policy import resolve_policy
-from collapse_guard.policy.waiver import UNWAIVABLE
-from collapse_guard.rules.page import page_codes
+from collapse_guard.policy.resolved import refused_waivers
+from collapse_guard.policy.waiver import SOON_DAYS
+from collapse_guard.rules import RULES
+from collapse_guard.rules.governance import unchecked_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from collapse_guard.policy import Resolved
-
-_SOON_DAYS: Final = 14
 
 
 class Shown(StrEnum):
@@ -69,24 +69,15 @@ def _looked_at(path: Path, today: dt.date) -> tuple[list[Problem], list[Problem]
     ending = list(_ending(resolved, today))
     expired = [problem for problem in ending if problem.code == "CG901"]
     soon = [problem for problem in ending if problem.code != "CG901"]
-    return list(_unsafe(resolved)), expired, [*soon, *_unread(resolved)]
+    return [*_unknown(resolved), *refused_waivers(resolved)], expired, [*soon, *_unread(resolved)]
 
 
-def _unsafe(resolved: Resolved) -> Iterator[Problem]:
+def _unknown(resolved: Resolved) -> Iterator[Problem]:
+    known = RULES.names()
     for number, waiver in enumerate(resolved.policy.waivers):
-        if waiver.rule not in page_codes() and waiver.rule not in _plugged_in():
-            text, remedy = f"no rule is called {waiver.rule}", nearest(waiver.rule, page_codes())
+        if waiver.rule not in known:
+            text, remedy = f"no rule is called {waiver.rule}", nearest(waiver.rule, known)
             yield _problem("CG903", resolved, ("waivers", number, "rule"), text, remedy)
-        if waiver.rule in UNWAIVABLE:
-            text, remedy = f"{waiver.rule} cannot be waived", "take the waiver out and mend what it hides"
-            yield _problem("CG903", resolved, ("waivers", number, "rule"), text, remedy)
-
-
-def _plugged_in() -> set[str]:
-    """Return the codes of rules of other packages."""
-    from importlib.metadata import entry_points  # noqa: PLC0415 - only where a code is none of ours
-
-    return {point.name for point in entry_points(group="collapse_guard.rules")}
 
 
 def _ending(resolved: Resolved, today: dt.date) -> Iterator[Problem]:
@@ -95,22 +86,14 @@ def _ending(resolved: Resolved, today: dt.date) -> Iterator[Problem]:
         key = ("waivers", number, "expires")
         if days < 0:
             yield _problem("CG901", resolved, key, f"expired on {waiver.expires}", "take it out, or renew it in review")
-        elif days <= _SOON_DAYS:
+        elif days <= SOON_DAYS:
             yield _problem("CG904", resolved, key, f"ends on {waiver.expires}", "mend what it hides before")
 
 
 def _unread(resolved: Resolved) -> Iterator[Problem]:
     text = "no check reads it: a check is inconclusive (exit 3)"
-    for key in (*resolved.policy.unenforced(), *_unknown_codes(resolved)):
+    for key in unchecked_keys(resolved.policy):
         yield _problem("CG905", resolved, tuple(key.split(".")), text, "leave it out")
-
-
-def _unknown_codes(resolved: Resolved) -> list[str]:
-    if not resolved.policy.severity:
-        return []
-    from collapse_guard.rules import RULES  # noqa: PLC0415 - few policies name rules, and all rules are imported
-
-    return [f"severity.{code}" for code in sorted(set(resolved.policy.severity) - set(RULES.names()))]
 
 
 def _problem(code: str, resolved: Resolved, key: tuple[str | int, ...], message: str, remedy: str) -> Problem:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
 
 from collapse_guard.errors import InputError
 from collapse_guard.plugins import nearest
 from collapse_guard.report import formats
+from collapse_guard.report.terminal import NORMAL, gate_lines, print_gate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,3 +102,20 @@ def _checked(text: str, path: Path) -> str:
     if not os.access(folder, os.W_OK):
         raise InputError(f"--output {text}: the folder {str(folder)!r} cannot be written to; name another one")
     return whole
+
+
+def show_gate(view: dict[str, Any], shown: str, verbosity: int = NORMAL) -> None:
+    """Print a result of the gate as ``--output-format`` says, as far as somebody reads.
+
+    A closed pipe does not change the exit code, which says the verdict.
+    """
+    try:
+        if shown == "rich" or (shown == "auto" and sys.stdout.isatty()):
+            print_gate(view, verbosity=verbosity)
+        elif shown in {"auto", "plain"}:
+            typer.echo("\n".join(gate_lines(view, verbosity)))
+        else:
+            typer.echo(formats.render(view, shown), nl=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # what is left in the buffer is written at exit, to nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +13,7 @@ from collapse_guard.report import plain
 from collapse_guard.report.tables import print_sections, section_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from collapse_guard.report.tables import Table
 
@@ -27,16 +25,6 @@ class Format(StrEnum):
     RICH = "rich"
     PLAIN = "plain"
     JSON = "json"
-
-
-@contextmanager
-def closed_pipe() -> Iterator[None]:
-    """Print as far as somebody reads: a closed pipe must not change the exit code, which says the verdict."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:  # what is left in the buffer is written at exit, to nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 OutputFormat = Annotated[Format, typer.Option("--output-format", help="auto: rich on a terminal, plain otherwise.")]

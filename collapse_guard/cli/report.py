@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from collapse_guard.cli.outputs import check_format, parse_outputs
+from collapse_guard.cli.outputs import check_format, parse_outputs, show_gate
 from collapse_guard.errors import InputError
-from collapse_guard.report.formats import render, write
+from collapse_guard.report.formats import write
 from collapse_guard.report.result import load_result, read_result
-from collapse_guard.report.terminal import print_gate
 
 
 def report(
@@ -50,11 +49,4 @@ def report(
             raise InputError(f"--output {name}={path}: is the result that is read; name another file")
     view = read_result(sys.stdin.buffer, name="standard input") if result == "-" else load_result(Path(result))
     write(view, files)
-    _show(view, shown)
-
-
-def _show(view: dict[str, Any], shown: str) -> None:
-    if shown == "rich" or (shown == "auto" and sys.stdout.isatty()):
-        print_gate(view)
-    else:
-        typer.echo(render(view, "plain" if shown == "auto" else shown), nl=False)
+    show_gate(view, shown)

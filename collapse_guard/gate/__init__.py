@@ -1,7 +1,7 @@
 """At review: does the manifest keep the policy? Inputs -> rules -> findings -> exit code."""
 
-from collapse_guard.gate.checking import Governing, check
-from collapse_guard.gate.inputs import FailOn
+from collapse_guard.gate.checking import check
+from collapse_guard.gate.inputs import FailOn, Governing
 from collapse_guard.gate.result import INCONCLUSIVE, OK, RESULT_SCHEMA, UNUSABLE, VIOLATION, GateResult
 
 __all__ = [

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from collapse_guard.errors import InputError, ManifestError, PolicyError, Problem
 from collapse_guard.manifest import Manifest, load_manifest, load_takedowns
 from collapse_guard.policy import resolve_policy
-from collapse_guard.policy.waiver import UNWAIVABLE
+from collapse_guard.policy.resolved import refused_waivers
 from collapse_guard.rules import Subject
 from collapse_guard.rules.baseline import load_baseline
-from collapse_guard.rules.waivers import unsafe
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable
     from os import PathLike
 
@@ -31,6 +31,25 @@ FailOn = Literal["error", "warning", "never"]
 
 
 @dataclass(frozen=True)
+class Governing:
+    """What may be accepted.
+
+    Args:
+        baseline: list of known findings; the policy's ``baseline`` if left out.
+        has_baseline: whether the baseline is applied; waivers are in any case.
+        is_strict: apply neither waivers nor the baseline (``--no-waivers``).
+        is_unsafe_allowed: take waivers of rules that cannot be waived; every report says so.
+        today: day on which waivers are looked at; today in UTC if left out.
+    """
+
+    baseline: StrPath | None = None
+    has_baseline: bool = True
+    is_strict: bool = False
+    is_unsafe_allowed: bool = False
+    today: dt.date | None = None
+
+
+@dataclass(frozen=True)
 class Given:
     """What a caller names; what is left out comes from the policy, relative to its file.
 
@@ -38,19 +57,15 @@ class Given:
         policy: the policy file.
         manifest: the manifest that is checked.
         against: the manifest of its parent generation.
-        baseline: the list of known findings.
-        has_baseline: whether a baseline is read at all.
         signature_key: public key that must have signed the manifest.
-        is_unsafe_allowed: take waivers of rules that cannot be waived.
+        governing: what may be accepted.
     """
 
     policy: StrPath
     manifest: StrPath | None = None
     against: StrPath | None = None
-    baseline: StrPath | None = None
-    has_baseline: bool = True
     signature_key: StrPath | None = None
-    is_unsafe_allowed: bool = False
+    governing: Governing = Governing()
 
 
 @dataclass
@@ -75,6 +90,18 @@ class Inputs:
     def policy(self) -> Policy | None:
         """The policy, None if it could not be read."""
         return None if self.resolved is None else self.resolved.policy
+
+    def files(self) -> tuple[Path, ...]:
+        """Return every file and index folder that was named, to be spared by what is written."""
+        folder, subject, policy = Path(self.given.policy).parent, self.subject, self.policy
+        manifests = [each for each in (subject.manifest, subject.previous, subject.reference) if each is not None]
+        written = [path for each in manifests if each.path is not None for path in (each.path, each.folder)]
+        extended = () if self.resolved is None else self.resolved.tree.extended
+        named = () if policy is None else (policy.accumulation.takedowns, *policy.measurements.files)
+        beside = [folder / name for name in named if name is not None]
+        single = (self.given.policy, self.given.signature_key, _baseline_path(self, folder))
+        listed = [*single, *extended, *beside, *written]
+        return tuple(dict.fromkeys(Path(path) for path in listed if path is not None))
 
     def tried(self, load: Callable[[], T], code: str, path: StrPath) -> T | None:
         """Return what ``load`` returns, or note why it could not."""
@@ -107,7 +134,8 @@ def read_inputs(given: Given, limits: Limits | None, *, headers_only: bool = Fal
         if loaded is not None and not headers_only:
             inputs.tried(loaded.check_readable, "CG004", loaded.name)
     _check_signature(inputs, current)
-    _check_waivers(inputs)
+    if inputs.resolved is not None and not given.governing.is_unsafe_allowed:
+        inputs.problems += refused_waivers(inputs.resolved)
     inputs.baseline = _baseline(inputs, folder)
     listed, measured = _takedowns(inputs, folder), _measurements(inputs, folder)
     inputs.subject = Subject(
@@ -137,11 +165,15 @@ def _manifest(inputs: Inputs, given: StrPath | None, declared: str | None, folde
 
 
 def _baseline(inputs: Inputs, folder: Path) -> Baseline | None:
-    declared = None if inputs.policy is None else inputs.policy.baseline
-    if not inputs.given.has_baseline or (inputs.given.baseline is None and declared is None):
+    path = _baseline_path(inputs, folder)
+    return None if path is None else inputs.tried(lambda: load_baseline(path), "CG902", path)
+
+
+def _baseline_path(inputs: Inputs, folder: Path) -> Path | None:
+    given, declared = inputs.given.governing, None if inputs.policy is None else inputs.policy.baseline
+    if not given.has_baseline or (given.baseline is None and declared is None):
         return None
-    path = Path(inputs.given.baseline) if inputs.given.baseline is not None else folder / str(declared)
-    return inputs.tried(lambda: load_baseline(path), "CG902", path)
+    return folder / str(declared) if given.baseline is None else Path(given.baseline)
 
 
 def _takedowns(inputs: Inputs, folder: Path) -> Takedowns | None:
@@ -159,17 +191,6 @@ def _measurements(inputs: Inputs, folder: Path) -> tuple[Measurement, ...]:
     paths = [folder / name for name in inputs.policy.measurements.files]
     found = [inputs.tried(partial(load_measurement, path), "CG003", path) for path in paths]
     return tuple(each for each in found if each is not None)
-
-
-def _check_waivers(inputs: Inputs) -> None:
-    """Note waivers of rules that cannot be waived, unless they are allowed."""
-    if inputs.resolved is None or inputs.given.is_unsafe_allowed:
-        return
-    for number, waiver in unsafe(inputs.resolved.policy):
-        file, line = inputs.resolved.place(("waivers", number, "rule"))
-        text = f"{waiver.rule} cannot be waived, nor can {', '.join(sorted(UNWAIVABLE - {waiver.rule}))}"
-        remedy = "take the waiver out and mend what it hides; --allow-unsafe-waivers is told in every report"
-        inputs.problems.append(Problem("CG903", file, line, f"waivers[{number}]", text, remedy))
 
 
 def _check_signature(inputs: Inputs, current: Manifest | None) -> None:

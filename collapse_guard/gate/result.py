@@ -48,6 +48,7 @@ class GateResult:
         ignored: rules that were left out.
         uses: what became of each waiver.
         is_unsafe: whether waivers of rules that cannot be waived were allowed.
+        inputs: files and index folders that were read.
     """
 
     findings: tuple[Finding, ...]
@@ -62,16 +63,7 @@ class GateResult:
     ignored: tuple[str, ...] = ()
     uses: tuple[Use, ...] = ()
     is_unsafe: bool = False
-
-    @property
-    def inputs(self) -> tuple[Path, ...]:
-        """Files and index folders that were read, to be spared by what is written."""
-        subject, policy = self.subject, self.subject.policy
-        manifests = [each for each in (subject.manifest, subject.previous, subject.reference) if each is not None]
-        found = [Path(self.policy_file), *(each.path for each in manifests if each.path is not None)]
-        found += [each.folder for each in manifests if each.path is not None]
-        named = [] if policy is None else [policy.accumulation.takedowns, policy.baseline, *policy.measurements.files]
-        return (*found, *(Path(self.policy_file).parent / name for name in named if name is not None))
+    inputs: tuple[Path, ...] = ()
 
     @property
     def verdict(self) -> str:

@@ -116,7 +116,13 @@ def _extended(tree: Tree, path: Path, *, seen: tuple[str, ...]) -> Tree:
         raise fault(f"more than {_MAX_CHAIN} policies extend one another", "write what they say into fewer files")
     base = _merged(target, seen=seen)
     values = _overlay(base.values, {key: value for key, value in tree.values.items() if key != "extends"})
-    return Tree(tree.file, values=values, places=base.places | tree.places, problems=base.problems + tree.problems)
+    return Tree(
+        tree.file,
+        values=values,
+        places=base.places | tree.places,
+        problems=base.problems + tree.problems,
+        extended=(base.file, *base.extended),
+    )
 
 
 def _target(extends: str, folder: Path, fault: Callable[..., PolicyError]) -> Path:

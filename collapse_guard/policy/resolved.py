@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collapse_guard.errors import Problem
 from collapse_guard.policy.mix import SHAPES
 from collapse_guard.policy.presets import preset_folder
+from collapse_guard.policy.waiver import UNWAIVABLE
 from collapse_guard.policy.yaml_tree import dotted
 
 if TYPE_CHECKING:
@@ -74,6 +76,18 @@ class Resolved:
         file, line = Path(found[0]), found[1]
         is_preset = file.parent == preset_folder() and found[0] != self.tree.file
         return f"preset:{file.stem}@1" if is_preset else f"{file}:{line}"
+
+
+def refused_waivers(resolved: Resolved) -> list[Problem]:
+    """Return a problem for each waiver of a rule that cannot be waived (CG903)."""
+    found = []
+    for number, waiver in enumerate(resolved.policy.waivers):
+        if waiver.rule in UNWAIVABLE:
+            key = ("waivers", number, "rule")
+            text = f"{waiver.rule} cannot be waived"
+            remedy = "take the waiver out and mend what it hides; --allow-unsafe-waivers is told in every report"
+            found.append(Problem("CG903", *resolved.place(key), dotted(key), text, remedy))
+    return found
 
 
 def written(values: Any, path: Key) -> Key:

@@ -12,6 +12,9 @@ from collapse_guard.policy.section import RuleCode, Section
 #: What a rule needs to be waived; nobody answers for a waiver that lacks one of them (CG903).
 REQUIRED = ("reason", "owner", "expires", "limit")
 
+#: Days before its end from which on a waiver is announced (CG904): a fortnight, by convention.
+SOON_DAYS = 14
+
 #: Faults of these are never waived: without them nothing that the gate says could be believed.
 UNWAIVABLE = frozenset(
     {"CG001", "CG002", "CG003", "CG004", "CG204", "CG305", "CG901", "CG902", "CG903", "CG904", "CG905"}

@@ -27,12 +27,13 @@ _FAULTY: Final = object()  # stands for a value that has a problem of its own, a
 
 @dataclass(slots=True)
 class Tree:
-    """Plain values of one file, where each stands, and what is wrong with the text."""
+    """Plain values of one file, where each stands, what is wrong with the text, and the files that it extends."""
 
     file: str
     values: Any = None
     places: dict[Path, tuple[str, int]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    extended: tuple[str, ...] = ()
 
     def fault(self, line: int | None, path: Path, message: str, remedy: str = "") -> None:
         """Note one problem of this file."""

@@ -9,6 +9,7 @@ from collapse_guard.errors import InputError
 from collapse_guard.plugins import nearest
 from collapse_guard.policy.keys import policy_key
 from collapse_guard.policy.waiver import UNWAIVABLE
+from collapse_guard.records import FAMILIES
 from collapse_guard.rules.governance import FAMILY
 from collapse_guard.rules.page import docs_url, load_page
 from collapse_guard.rules.registry import RULES
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
 RULES_SCHEMA: Final = "collapse-guard/rules/1"
 EXPLAIN_SCHEMA: Final = "collapse-guard/explain/1"
 
-#: What the rules of a hundred ask.
-FAMILIES: Final = {
-    "CG0": "inputs and integrity: can the policy and the manifest be used, and do they hold together?",
-    "CG1": "mix: how much of what went in?",
-    "CG2": "accumulation: is every real row of the parent still here, and does the real pool grow?",
-    "CG3": "provenance: is it known who made each row, and do own outputs stay out?",
-    "CG4": "filters: whom did they remove?",
-    "CG5": "coverage: are the rare classes and the variety still there?",
-    "CG6": "corpus audits: does the synthetic share rise, and were enough rows looked at?",
-    "CG9": "waivers and the baseline: is what was accepted still accepted, and by whom?",
+#: What the rules of a family ask.
+ASKED: Final = {
+    "integrity": "can the policy and the manifest be used, and do they hold together?",
+    "mix": "how much of what went in?",
+    "accumulation": "is every real row of the parent still here, and does the real pool grow?",
+    "provenance": "is it known who made each row, and do own outputs stay out?",
+    "filters": "whom did they remove?",
+    "coverage": "are the rare classes and the variety still there?",
+    "audits": "does the synthetic share rise, and were enough rows looked at?",
+    "governance": "is what was accepted still accepted, and by whom?",
 }
 _OTHERS: Final = "of other packages"
 
@@ -42,8 +43,8 @@ def family_of(code: str) -> str:
     >>> family_of("CG405")
     'CG4xx filters: whom did they remove?'
     """
-    asks = FAMILIES.get(code[:3])
-    return _OTHERS if asks is None else f"{code[:3]}xx {asks}"
+    name = FAMILIES.get(code[:3])
+    return _OTHERS if name is None else f"{code[:3]}xx {name}: {ASKED[name]}"
 
 
 def can_be_waived(code: str) -> bool:

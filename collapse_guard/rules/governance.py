@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from collapse_guard.kernels import one_line
 from collapse_guard.plugins import nearest
+from collapse_guard.policy.waiver import SOON_DAYS
 from collapse_guard.records import Finding, Severity, Status
 from collapse_guard.rules.integrity import problems
 from collapse_guard.rules.registry import RULES, Subject, rule
@@ -14,12 +15,11 @@ from collapse_guard.rules.registry import RULES, Subject, rule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from collapse_guard.policy import Policy
     from collapse_guard.rules.baseline import Baseline, Entry
     from collapse_guard.rules.waivers import Use
 
 FAMILY: Final = "CG9"
-#: Days before its end from which on a waiver is announced (CG904); gate.md 2.5 has a fortnight.
-SOON_DAYS: Final = 14
 _SHOWN: Final = 5
 
 
@@ -178,6 +178,12 @@ def every_key_is_checked(subject: Subject) -> Iterator[Finding]:
             key=tuple(key.split(".")),
             remedy="take the key out, or update collapse-guard",
         )
+
+
+def unchecked_keys(policy: Policy) -> tuple[str, ...]:
+    """Return the keys that a policy sets and no rule reads, with severities of rules that there are not."""
+    known = RULES.names()
+    return (*policy.unenforced(), *(f"severity.{code}" for code in sorted(policy.severity) if code not in known))
 
 
 def _uses(subject: Subject) -> tuple[Use, ...]:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Sequence
 
-    from collapse_guard.policy import Policy
     from collapse_guard.policy.waiver import Waiver
     from collapse_guard.records import Finding
 
@@ -39,11 +38,6 @@ class Use:
     def is_expired(self) -> bool:
         """Whether its last day has passed."""
         return self.days_left < 0
-
-
-def unsafe(policy: Policy) -> list[tuple[int, Waiver]]:
-    """Return the waivers, with their place in the list, of rules that cannot be waived."""
-    return [(number, waiver) for number, waiver in enumerate(policy.waivers) if waiver.rule in UNWAIVABLE]
 
 
 def uses_of(

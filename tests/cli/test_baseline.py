@@ -187,7 +187,7 @@ def test_a_rule_that_guards_the_evidence_is_waived_with_a_flag_alone(parent: Man
     policy(CAPPED + "waivers: " + json.dumps([waiver("x", 100, rule="CG204", where={}, limit={"max": 1})]))
     refused = run("check")
     assert refused.exit_code == 2
-    assert "CG903 error: collapse_guard.yaml:5: waivers[0]: CG204 cannot be waived" in refused.stdout
+    assert "CG903 error: collapse_guard.yaml:5: waivers[0].rule: CG204 cannot be waived" in refused.stdout
     allowed = run("check", "--allow-unsafe-waivers")
     assert "note: unsafe waivers were allowed" in allowed.stdout
     assert allowed.exit_code == 1

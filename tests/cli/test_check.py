@@ -173,8 +173,11 @@ def test_rows_are_not_believed_unread_whatever_is_selected(folder: Path) -> None
 
 
 def test_what_is_checked_is_not_written_over(folder: Path) -> None:
+    Path("base.yaml").write_text("version: 1\nextends: preset:starter@1\n")
+    policy("extends: base.yaml\nbaseline: known.jsonl\n")
+    assert CliRunner().invoke(app, ["baseline", "write", *GOOD]).exit_code == 0
     part = part_of(Path("gen0.cgm.json"))
-    for name in ("policy.yaml", "good.cgm.json", "gen0.cgm.json", str(part)):
+    for name in ("policy.yaml", "base.yaml", "known.jsonl", "good.cgm.json", "gen0.cgm.json", str(part)):
         before = Path(name).read_bytes()
         done = call("check", *GOOD, "--output", f"json={name}")
         assert (done.returncode, Path(name).read_bytes()) == (2, before)

@@ -20,10 +20,10 @@ from collapse_guard.gate import Governing, check
 from collapse_guard.policy import Policy, load_policy, policy_json_schema, resolve_policy
 from collapse_guard.policy.keys import policy_key
 from collapse_guard.policy.waiver import Waiver
-from collapse_guard.records import Finding, Status
+from collapse_guard.records import FAMILIES, Finding, Status
 from collapse_guard.report.terminal import gate_lines
 from collapse_guard.rules import RULES, Terms, evaluate
-from collapse_guard.rules.catalogue import FAMILIES, can_be_waived, family_of
+from collapse_guard.rules.catalogue import can_be_waived, family_of
 from collapse_guard.rules.page import HEADINGS, Page, docs_url, load_page, page_codes, parse_page
 from collapse_guard.rules.waivers import uses_of, waived
 from tests.rules.test_rules import CASES, Make

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from collapse_guard.kernels import one_line
+from collapse_guard.records import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,17 +16,6 @@ if TYPE_CHECKING:
 Level = Literal["error", "warning", "note"]
 State = Literal["failed", "accepted", "open"]
 
-#: First three characters of a code -> family.
-_FAMILIES: Final = {
-    "CG0": "integrity",
-    "CG1": "mix",
-    "CG2": "accumulation",
-    "CG3": "provenance",
-    "CG4": "filtering",
-    "CG5": "coverage",
-    "CG6": "audit",
-    "CG9": "governance",
-}
 _ORDER: Final[dict[str, int]] = {"error": 0, "warning": 1, "note": 2, "failed": 0, "open": 1, "accepted": 2}
 _LEVELS: Final[dict[str, Level]] = {"error": "error", "warning": "warning", "info": "note"}
 _STATES: Final[dict[str, State]] = {
@@ -122,7 +112,7 @@ def family(code: str) -> str:
     >>> family("CG201"), family("XX001")
     ('accumulation', 'plug-in')
     """
-    return _FAMILIES.get(code[:3], "plug-in")
+    return FAMILIES.get(code[:3], "plug-in")
 
 
 def relative(file: str | None, folder: str = "") -> str | None:

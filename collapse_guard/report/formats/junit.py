@@ -39,6 +39,8 @@ def junit(view: dict[str, Any]) -> str:
     if view["exit_code"] and not [*suite.iter("failure"), *suite.iter("error")]:
         case = ET.SubElement(suite, "testcase", classname="collapse_guard.gate", name="verdict")
         _stop(case, "error", view["verdict"], verdict_line(view), "")
+    if view["notes"]:
+        ET.SubElement(suite, "system-out").text = clipped("\n".join(map(one_line, view["notes"])), _MAX_BODY)
     return _document(suite)
 
 

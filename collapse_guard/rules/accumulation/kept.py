@@ -30,6 +30,20 @@ def _incomparable(subject: Subject, code: str) -> Finding | None:
     return not_evaluated(code, Severity.ERROR, f"ids follow {before!r} in the parent and {now!r} here")
 
 
+def _open(subject: Subject, code: str) -> Iterator[Finding]:
+    """Yield why the loss of real rows, or a part of it, is open: ids of two rules, a scope that names nothing."""
+    if subject.policy is None or subject.manifest is None or subject.previous is None:
+        return
+    if subject.policy.accumulation.mode == "off":
+        return
+    incomparable = _incomparable(subject, code)
+    wrong = unknown_scope(subject.policy, subject.previous, subject.manifest)
+    if incomparable is not None:
+        yield incomparable
+    elif wrong is not None:
+        yield not_evaluated(code, Severity.ERROR, wrong, subject="scope", key=("accumulation", "scope"))
+
+
 @rule(
     "CG201",
     Severity.ERROR,
@@ -42,16 +56,7 @@ def real_rows_lost(subject: Subject) -> Iterator[Finding]:
     A scope that names a source of neither generation (CG007) proves nothing of it, and leaves the question open.
     """
     assert subject.policy is not None
-    assert subject.manifest is not None
-    if subject.previous is None or subject.policy.accumulation.mode == "off":
-        return
-    incomparable = _incomparable(subject, "CG201")
-    if incomparable is not None:
-        yield incomparable
-        return
-    wrong = unknown_scope(subject.policy, subject.previous, subject.manifest)
-    if wrong is not None:
-        yield not_evaluated("CG201", Severity.ERROR, wrong, subject="scope", key=("accumulation", "scope"))
+    yield from _open(subject, "CG201")
     loss, proof, allowed = subject.loss, subject.proof, subject.policy.accumulation.allow_loss
     if proof is not None and loss.n_rows > allowed:
         n_before = proof.n_real_rows_before
@@ -79,22 +84,14 @@ def real_rows_lost(subject: Subject) -> Iterator[Finding]:
 
 @rule("CG202", Severity.ERROR, "real rows replaced by synthetic ones", needs=("policy", "manifest", "index", "parent"))
 def real_rows_replaced(subject: Subject) -> Iterator[Finding]:
-    """As many new synthetic rows as lost real ones, within a tolerance."""
+    """As many new synthetic rows as lost real ones, within a tolerance; open where the loss is (CG201)."""
     assert subject.policy is not None
-    assert subject.manifest is not None
-    if subject.previous is None or subject.policy.accumulation.mode == "off":
-        return
-    incomparable = _incomparable(subject, "CG202")
-    if incomparable is not None:
-        yield incomparable
-        return
-    wrong = unknown_scope(subject.policy, subject.previous, subject.manifest)
-    if wrong is not None:
-        yield not_evaluated("CG202", Severity.ERROR, wrong, subject="scope", key=("accumulation", "scope"))
-        return
+    yield from _open(subject, "CG202")
     loss, accumulation = subject.loss, subject.policy.accumulation
     if loss.n_rows <= accumulation.allow_loss:
         return
+    assert subject.manifest is not None
+    assert subject.previous is not None
     new = new_rows_by_class(subject.previous, subject.manifest, origin=Origin.SYNTHETIC, limits=subject.limits)
     n_new = sum(new.values())
     if abs(n_new - loss.n_rows) <= accumulation.replace_tolerance * loss.n_rows:

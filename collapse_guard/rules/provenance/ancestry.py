@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from collapse_guard.records import UNKNOWN_GENERATION, Finding, Origin, Severity
+from collapse_guard.rules.provenance.faults import faulty_rows
 from collapse_guard.rules.registry import Subject, rule
 
 if TYPE_CHECKING:
@@ -119,20 +120,8 @@ def _rows_without_parent(subject: Subject) -> Iterator[Finding]:
     ).items():
         for fault in _faults(origin, generation, generator):
             faults[source, fault] += n_rows
-    for (source, fault), n_rows in sorted(faults.items()):
-        yield Finding(
-            "CG304",
-            Severity.ERROR,
-            f"source {source!r}: {n_rows} rows {_FAULTS[fault]}",
-            evidence={"n_rows": n_rows, "fault": fault},
-            subject=f"{source}: {fault}",
-            where={"source": source},
-            measured=n_rows,
-            limit=0,
-            unit="rows",
-            key=("provenance",),
-            remedy="tag them again: real rows have generation 0 and no generator, synthetic ones 1 or more",
-        )
+    remedy = "tag them again: real rows have generation 0 and no generator, synthetic ones 1 or more"
+    yield from faulty_rows("CG304", faults, _FAULTS, lambda _: ("provenance",), remedy)
 
 
 def _faults(origin: int, generation: int, generator: str | None) -> Iterator[str]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 from collapse_guard.manifest import real_and_generated_ids
 from collapse_guard.records import Evidence, Finding, Origin, Severity
 from collapse_guard.rules.mix.amounts import is_below, share_of, shown
+from collapse_guard.rules.provenance.faults import faulty_rows
 from collapse_guard.rules.registry import Subject, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from collapse_guard.manifest import Manifest
+    from collapse_guard.policy import Policy
 
 #: What may be wrong with the origin of a row, and what is said of it.
 _FAULTS = {
@@ -36,20 +39,12 @@ def origin_is_known(subject: Subject) -> Iterator[Finding]:
         fault = _fault(origin, evidence)
         if fault is not None and not (fault == "no origin" and source in allowed):
             faults[source, fault] += n_rows
-    for (source, fault), n_rows in sorted(faults.items()):
-        yield Finding(
-            "CG301",
-            Severity.ERROR,
-            f"source {source!r}: {n_rows} rows {_FAULTS[fault]}",
-            evidence={"n_rows": n_rows, "fault": fault},
-            subject=f"{source}: {fault}",
-            where={"source": source},
-            measured=n_rows,
-            limit=0,
-            unit="rows",
-            key=("sources", source, "origin") if source in subject.policy.sources else ("sources",),
-            remedy="tag them with origin and evidence, or declare the source as origin: unknown with a cap",
-        )
+    remedy = "tag them with origin and evidence, or declare the source as origin: unknown with a cap"
+    yield from faulty_rows("CG301", faults, _FAULTS, partial(_origin_key, subject.policy), remedy)
+
+
+def _origin_key(policy: Policy, source: str) -> tuple[str, ...]:
+    return ("sources", source, "origin") if source in policy.sources else ("sources",)
 
 
 def _fault(origin: int, evidence: int) -> str | None:
