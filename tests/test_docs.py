@@ -70,6 +70,7 @@ def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "gen1" / "croissant.json").read_text())["@type"] == "sc:Dataset"
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_gate_run_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1767225600")  # the page says when it was made
     rows = [

@@ -121,7 +121,7 @@ class _Reader:
     def _key(self, node: yaml.Node, path: Path) -> str | None:
         line = node.start_mark.line + 1
         if id(node) in self.seen:  # its line is that of the anchor: the alias stands below
-            self.tree.fault(min((at for at in self.alias_lines if at >= line), default=line), path, *_ALIAS)
+            self.tree.fault(self._alias_line(line), path, *_ALIAS)
         elif not isinstance(node, yaml.ScalarNode):
             self.tree.fault(line, path, "a key must be plain text")
         elif node.value == "<<":
@@ -130,6 +130,10 @@ class _Reader:
             self.seen.add(id(node))
             return str(node.value)
         return None
+
+    def _alias_line(self, begin: int) -> int:
+        """Return the line of the first alias from a line on; the node itself stands at its anchor."""
+        return min((at for at in self.alias_lines if at >= begin), default=begin)
 
     def _value(self, node: yaml.Node, path: Path, line: int) -> Any:
         if id(node) in self.seen:
@@ -153,7 +157,8 @@ class _Reader:
     def _sequence(self, node: yaml.SequenceNode, path: Path) -> list[Any]:
         values = []
         for number, item in enumerate(node.value):
-            line = item.start_mark.line + 1
+            begin, line = node.start_mark.line + 1, item.start_mark.line + 1
+            line = self._alias_line(begin) if id(item) in self.seen else line
             self.tree.places[(*path, number)] = (self.tree.file, line)
             values.append(self._value(item, (*path, number), line))
         return [value for value in values if value is not _FAULTY]

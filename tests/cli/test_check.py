@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from collapse_guard.cli import app
+from collapse_guard.errors import InputError
 from collapse_guard.manifest import Manifest, ParentLink, build_manifest, load_manifest, write_manifest
 from collapse_guard.records import DATE, EVIDENCE, GENERATION, GENERATOR, ID, ORIGIN, SOURCE
 from collapse_guard.rules import RULES
@@ -179,9 +180,10 @@ def test_what_is_checked_is_not_written_over(folder: Path) -> None:
     part = part_of(Path("gen0.cgm.json"))
     for name in ("policy.yaml", "base.yaml", "known.jsonl", "good.cgm.json", "gen0.cgm.json", str(part)):
         before = Path(name).read_bytes()
-        done = call("check", *GOOD, "--output", f"json={name}")
-        assert (done.returncode, Path(name).read_bytes()) == (2, before)
-        assert "is what was checked" in done.stderr
+        done = invoke(*GOOD, "--output", f"json={name}")
+        assert Path(name).read_bytes() == before
+        assert isinstance(done.exception, InputError)
+        assert "is what was checked" in str(done.exception)
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(GOOD, 0), (LOSSY, 1), (["-p", "nowhere.yaml"], 2)])

@@ -402,6 +402,7 @@ def test_a_directory_in_place_of_the_index_is_one_clear_error(header_file: Path,
     assert "no such part of the index" in outcome(header_file)
 
 
+@pytest.mark.slow
 def test_every_changed_byte_of_the_index_is_a_clear_fault(header_file: Path, index_file: Path) -> None:
     good = index_file.read_bytes()
     for place in range(0, len(good), 3):

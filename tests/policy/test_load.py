@@ -75,6 +75,13 @@ FAULTS: dict[str, tuple[str, int | None, str, str, str]] = {
         "unknown key",
         "did you mean 'owner'?",
     ),
+    "an alias in a list": (
+        "version: 1\nname: &n a\ncoverage:\n  by: [\n    *n]\n",
+        5,
+        "coverage.by[0]",
+        "aliases (*name) are not allowed",
+        "write the value out",
+    ),
     "an unknown key like nothing": ("version: 1\nzzzz: 1\n", 2, "zzzz", "unknown key", "allowed: accumulation, "),
     "a missing key": ("name: x\n", None, "version", "missing key", "add it"),
     "a duplicate key": (

@@ -25,6 +25,9 @@ from collapse_guard.policy.presets import preset_path
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.slow
+
+
 Rows = list[dict[str, Any]]
 MADE = ("--generation", "1")
 DATA = os.environ.get("COLLAPSE_GUARD_DATA")

@@ -61,6 +61,7 @@ def test_a_sampled_reference_never_weighs_more_than_the_same_rows_taken_as_exact
         )
 
 
+@pytest.mark.slow
 def test_a_sample_as_reference_halts_healthy_runs_no_more_often_than_stated() -> None:
     """Two samples of one population, one as the reference: margins of 0, so that only the bounds protect."""
     rng = np.random.default_rng(7)

@@ -25,6 +25,9 @@ from collapse_guard.report.gate_page import MOST_RESULT, gate_html, gate_page
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
+
 VOID = {"meta", "img", "link", "br", "path", "rect", "use"}
 ORDER = [
     "not-checked",

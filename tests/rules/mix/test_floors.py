@@ -86,7 +86,7 @@ def test_nothing_that_trains_is_below_every_floor_but_nought(make: Make) -> None
     assert both(make, rows, mix={"real_min_share": 0.0}) == (set(), set())
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(
     n=st.tuples(*[st.integers(0, 6)] * 4).filter(any),
     floor=st.sampled_from([0.0, 0.25, 0.5, 0.6, 1.0]),
